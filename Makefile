@@ -1,0 +1,51 @@
+# `make demo` and `make test` install what they need into .venv, with the versions in
+# constraints.txt, and do so again only when that file or setup.cfg changes.
+#
+#   make demo                  trains the style-transfer example and writes a picture, on TensorFlow
+#   make test                  linter, type checker, and the tests on every backend
+#   make demo BACKEND=jax      on one backend of your choice: tensorflow, jax or torch
+#   make test BACKEND=torch
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+BACKENDS := tensorflow jax torch
+PACKAGES_tensorflow := tensorflow-cpu
+PACKAGES_jax := jax
+PACKAGES_torch := torch kornia
+
+ifneq ($(filter-out $(BACKENDS),$(BACKEND)),)
+$(error BACKEND must be one of: $(BACKENDS). Received: $(BACKEND))
+endif
+DEMO_BACKEND := $(or $(BACKEND),tensorflow)
+TEST_BACKENDS := $(or $(BACKEND),$(BACKENDS))
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.ready-$(DEMO_BACKEND)
+	KERAS_BACKEND=$(DEMO_BACKEND) $(RUN) examples/style_transfer.py --out out/demo
+
+test: lint $(addprefix test-,$(TEST_BACKENDS))
+
+lint: $(addprefix $(VENV)/.ready-,$(TEST_BACKENDS))
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+# One after the other: a backend takes every core.
+.NOTPARALLEL:
+.PHONY: $(addprefix test-,$(BACKENDS))
+$(addprefix test-,$(BACKENDS)): test-%: $(VENV)/.ready-%
+	@echo "== pytest on $* =="
+	KERAS_BACKEND=$* $(RUN) -m pytest
+
+$(VENV)/.ready-%: constraints.txt setup.cfg pyproject.toml
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --disable-pip-version-check -c constraints.txt -e ".[examples,test]" $(PACKAGES_$*)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) out build dist

@@ -1,0 +1,28 @@
+"""Keras 3 layers that remove the classic artifacts of convolutional networks.
+
+Checkerboards, aliasing and flatness degradation; on TensorFlow, JAX and PyTorch.
+"""
+
+from keras_cnnfix.initializers import ICNR
+from keras_cnnfix.layers import (
+    NIB,
+    AdaptiveAntiAlias,
+    BlurPool2D,
+    MaxBlurPool2D,
+    Padding2D,
+    ResizeConv2D,
+    SubPixelConv,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ICNR",
+    "NIB",
+    "AdaptiveAntiAlias",
+    "BlurPool2D",
+    "MaxBlurPool2D",
+    "Padding2D",
+    "ResizeConv2D",
+    "SubPixelConv",
+]

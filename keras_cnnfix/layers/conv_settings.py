@@ -1,0 +1,116 @@
+"""What every layer with a convolution kernel repeats."""
+
+import keras
+from keras import ops
+
+from keras_cnnfix import checks
+from keras_cnnfix.layers.image_layer import ImageLayer
+from keras_cnnfix.ops import kernels, layout
+
+
+class KernelLayer(ImageLayer):
+    """An image layer with a `kernel`: its size, border, initializer, regularizer and constraint.
+
+    Args:
+        kernel_size: Taps (height, width), an int or a pair. At least 1.
+        padding: `"reflect"`, `"symmetric"`, `"edge"`, `"wrap"` or `"zeros"`.
+        kernel_initializer, kernel_regularizer, kernel_constraint: As in `keras.layers.Conv2D`.
+        **kwargs: As `ImageLayer` takes them.
+    """
+
+    def __init__(
+        self,
+        kernel_size,
+        padding="reflect",
+        kernel_initializer="glorot_uniform",
+        kernel_regularizer=None,
+        kernel_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.kernel_size = checks.pair_of_ints(self.owner, "kernel_size", kernel_size)
+        self.padding = checks.padding_mode(self.owner, padding)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.kernel = None
+        self.bias = None
+
+    def check_border(self, size):
+        """Raises where the border that the kernel needs is deeper than an image of `size`."""
+        checks.border(self.owner, size, kernels.border_of(self.kernel_size), self.padding)
+
+    def add_kernel(self, channels, filters, initializer=None):
+        """Creates `self.kernel` of shape (kh, kw, channels, filters)."""
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(*self.kernel_size, channels, filters),
+            initializer=initializer or self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+
+    def add_bias(self, outputs):
+        """`outputs` of the convolution plus the bias of each channel."""
+        if self.bias is None:
+            return outputs
+        shape = layout.image_shape(1, (1, 1), self.bias.shape[0], self.data_format)
+        return outputs + ops.cast(ops.reshape(self.bias, shape), outputs.dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "padding": self.padding,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+        }
+
+
+class ConvLayer(KernelLayer):
+    """A kernel layer that adds a bias and applies an activation, as `keras.layers.Conv2D` does.
+
+    Args:
+        activation, use_bias, bias_initializer, bias_regularizer, bias_constraint: As in
+            `keras.layers.Conv2D`.
+        **kwargs: As `KernelLayer` takes them.
+    """
+
+    def __init__(
+        self,
+        activation=None,
+        use_bias=True,
+        bias_initializer="zeros",
+        bias_regularizer=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+        self.use_bias = bool(use_bias)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
+
+    def add_kernel_and_bias(self, channels, filters, initializer=None):
+        """Creates `self.kernel` and, with `use_bias`, `self.bias`."""
+        self.add_kernel(channels, filters, initializer)
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(filters,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
+        }

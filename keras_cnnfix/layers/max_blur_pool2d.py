@@ -1,0 +1,64 @@
+"""Max pooling that is safe to subsample."""
+
+import keras
+from keras import ops
+
+from keras_cnnfix import checks
+from keras_cnnfix.layers.blur_pool2d import BlurPool2D
+
+
+@keras.saving.register_keras_serializable("keras_cnnfix")
+class MaxBlurPool2D(BlurPool2D):
+    """Takes the maximum at every pixel, then blurs and subsamples. In place of `MaxPooling2D`.
+
+        y = BlurPool2D(kernel_size, strides, padding)(max over pool_size at stride 1)
+
+    The maximum itself does not alias; the stride behind it does. The window ends at the border
+    of the image, and reaches `(pool_size - 1) // 2` pixels up and left, `pool_size // 2` down and
+    right: an even window adds half a pixel, which an odd blur keeps as it is.
+
+    Shapes (`"channels_last"`; `"channels_first"` moves the channels next to `N`):
+        input:  (N, H, W, C)
+        output: (N, ceil(H / sy), ceil(W / sx), C). `MaxPooling2D` of `"valid"` padding rounds
+            down: an odd size gives one pixel less there.
+
+    Args:
+        pool_size: Window of the maximum (height, width) in pixels, an int or a pair. At least 1.
+        kernel_size, strides, padding, data_format: As `BlurPool2D` takes them.
+        **kwargs: `name`, `dtype`, `trainable` and `activity_regularizer`.
+
+    Raises:
+        ValueError: As `BlurPool2D` does.
+
+    Source:
+        Zhang, Making Convolutional Networks Shift-Invariant Again, ICML 2019, section 3.
+        https://arxiv.org/abs/1904.11486. Written from the paper.
+
+    Example:
+        >>> y = MaxBlurPool2D()(keras.ops.ones((1, 7, 8, 3)))
+        >>> tuple(y.shape)
+        (1, 4, 4, 3)
+    """
+
+    def __init__(
+        self,
+        pool_size=2,
+        kernel_size=3,
+        strides=2,
+        padding="reflect",
+        data_format=None,
+        **kwargs,
+    ):
+        super().__init__(kernel_size, strides, padding, data_format, **kwargs)
+        self.pool_size = checks.pair_of_ints(self.owner, "pool_size", pool_size)
+
+    def call(self, inputs):
+        self.check_inputs(inputs)
+        # JAX refuses a pooling without explicit strides (Keras 3.15).
+        highest = ops.max_pool(
+            inputs, self.pool_size, strides=1, padding="same", data_format=self.data_format
+        )
+        return super().call(highest)
+
+    def get_config(self):
+        return {**super().get_config(), "pool_size": self.pool_size}

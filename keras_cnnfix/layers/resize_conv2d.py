@@ -1,0 +1,161 @@
+"""Up-sampling without checkerboards."""
+
+import keras
+from keras import ops
+
+from keras_cnnfix import checks
+from keras_cnnfix.layers.conv_settings import ConvLayer
+from keras_cnnfix.ops import backend, layout
+from keras_cnnfix.ops.resize import INTERPOLATIONS, resized
+from keras_cnnfix.ops.resize_conv import resize_conv2d
+
+IMPLEMENTATIONS = ("auto", "plain")
+
+
+@keras.saving.register_keras_serializable("keras_cnnfix")
+class ResizeConv2D(ConvLayer):
+    """Resizes, then convolves: up-sampling that cannot draw a checkerboard.
+
+        y = activation(conv(pad(resize(x)), kernel) + bias)
+
+    Every output pixel is covered by the same number of taps, where a transposed convolution
+    covers some pixels more often than others. In place of
+    `Conv2DTranspose(filters, k, strides=s, padding="same")`.
+
+    Shapes (`"channels_last"`; `"channels_first"` moves the channels next to `N`):
+        input:  (N, H, W, C)
+        output: (N, floor(H * sy), floor(W * sx), filters), or (N, *output_size, filters)
+
+    Args:
+        filters: Number of output channels. At least 1.
+        kernel_size: Taps (height, width) at the high resolution, an int or a pair. At least 1.
+        size: Factor (height, width), a number or a pair. At least 1. A fraction is held exactly
+            as the decimal number that it is written as: 1.15 is 23/20.
+        output_size: The exact output (height, width) in pixels, an int or a pair, in place of
+            `size`; for targets that no factor describes. May also shrink.
+        interpolation: `"nearest"`, `"bilinear"` or `"bicubic"`, with half-pixel centres.
+        padding: How the resized image is continued: `"reflect"`, `"symmetric"`, `"edge"`,
+            `"wrap"` or `"zeros"`.
+        groups: Number of groups that the channels are split into. Divides C and `filters`.
+        implementation: `"plain"` computes as the formula is written; `"auto"` chooses the fastest
+            exact form, which is the plain one for now.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's configured one.
+        activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+            bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint: As in
+            `keras.layers.Conv2D`.
+        **kwargs: `name`, `dtype` and `trainable`.
+
+    Raises:
+        ValueError: An argument is out of its range, both `size` and `output_size` are given, or
+            (when called) the border is deeper than the resized image, the channels are not
+            divisible by `groups`, or the input is not a batch of floating-point images.
+
+    Source:
+        Odena, Dumoulin, Olah, Deconvolution and Checkerboard Artifacts, Distill 2016.
+        https://distill.pub/2016/deconv-checkerboard. Written from the article.
+
+    Example:
+        >>> y = ResizeConv2D(16)(keras.ops.ones((1, 8, 8, 3)))
+        >>> tuple(y.shape)
+        (1, 16, 16, 16)
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size=3,
+        size=2,
+        output_size=None,
+        interpolation="nearest",
+        padding="reflect",
+        groups=1,
+        implementation="auto",
+        data_format=None,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(
+            kernel_size=kernel_size,
+            padding=padding,
+            data_format=data_format,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+        self.filters = checks.positive_int(self.owner, "filters", filters)
+        self._scales = checks.pair_of_scales(self.owner, "size", size)
+        self.size = tuple(int(s) if s.denominator == 1 else float(s) for s in self._scales)
+        if output_size is not None:
+            output_size = checks.pair_of_ints(self.owner, "output_size", output_size)
+            if self.size != (2, 2):
+                raise ValueError(
+                    f"{self.owner}: `size` must be left at its default where `output_size` is "
+                    f"given. Received: size={size!r}, output_size={output_size!r}. Use one of them."
+                )
+        self.output_size = output_size
+        self.interpolation = checks.one_of(
+            self.owner, "interpolation", interpolation, INTERPOLATIONS
+        )
+        self.groups = checks.positive_int(self.owner, "groups", groups)
+        checks.divisible(self.owner, "`filters`", self.filters, f"filters={filters!r}", self.groups)
+        way_out = ""
+        if implementation == "polyphase":
+            way_out = " The polyphase form is not built yet. 'auto' will take it once it is."
+        self.implementation = checks.one_of(
+            self.owner, "implementation", implementation, IMPLEMENTATIONS, way_out
+        )
+        if not backend.resize_compiles(self.interpolation):
+            self.supports_jit = False
+
+    def build(self, input_shape):
+        channels = self.known_channels(input_shape)
+        self.compute_output_shape(input_shape)
+        self.input_channels = channels
+        self.add_kernel_and_bias(channels // self.groups, self.filters)
+
+    def call(self, inputs):
+        self.check_inputs(inputs)
+        y = resize_conv2d(
+            inputs,
+            ops.convert_to_tensor(self.kernel),
+            self._scales,
+            self.output_size,
+            self.interpolation,
+            self.padding,
+            self.groups,
+            self.data_format,
+        )
+        return self.activation(self.add_bias(y))
+
+    def compute_output_shape(self, input_shape):
+        batch, size, channels = self.split_shape(input_shape)
+        checks.divisible_channels(self.owner, channels, self.groups)
+        size = resized(size, self._scales, self.output_size)
+        self.check_border(size)
+        return layout.image_shape(batch, size, self.filters, self.data_format)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "size": self.size,
+            "output_size": self.output_size,
+            "interpolation": self.interpolation,
+            "groups": self.groups,
+            "implementation": self.implementation,
+        }

@@ -1,0 +1,154 @@
+"""Up-sampling by rearranging channels."""
+
+import keras
+from keras import ops
+
+from keras_cnnfix import checks
+from keras_cnnfix.initializers import ICNR
+from keras_cnnfix.layers.conv_settings import ConvLayer
+from keras_cnnfix.ops import backend, kernels, layout
+from keras_cnnfix.ops.blur import block_box_filter2d
+from keras_cnnfix.ops.padding import pad2d
+from keras_cnnfix.ops.shuffle import CHANNEL_ORDERS, depth_to_space
+
+
+@keras.saving.register_keras_serializable("keras_cnnfix")
+class SubPixelConv(ConvLayer):
+    """Convolves at the low resolution to `sy * sx` times the filters, then shuffles to pixels.
+
+        y = activation(depth_to_space(conv(pad(x), kernel) + bias))
+
+    It starts without checkerboards (`ICNR`); with `smooth=True` it stays so whatever it learns.
+
+    Shapes (`"channels_last"`; `"channels_first"` moves the channels next to `N`):
+        input:  (N, H, W, C)
+        output: (N, H * sy, W * sx, filters)
+
+    Args:
+        filters: Number of output channels. At least 1.
+        kernel_size: Taps (height, width) at the low resolution, an int or a pair. At least 1.
+        size: Factor (height, width), an int or a pair. At least 1.
+        padding: How the image is continued: `"reflect"`, `"symmetric"`, `"edge"`, `"wrap"` or
+            `"zeros"`.
+        channel_order: `"dcr"`: channel `(dy*sx + dx)*filters + f`, as `tf.nn.depth_to_space`;
+            `"crd"`: channel `f*sy*sx + dy*sx + dx`, as `torch.nn.PixelShuffle`. The same in both
+            data formats on every backend.
+        smooth: Appends a box filter of `sy x sx` pixels: a constant input then gives a constant
+            output up to the border, whatever the weights (with every padding but `"zeros"`). An
+            even size moves the image by half an output pixel.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's configured one.
+        kernel_initializer: `"icnr"` is `ICNR("glorot_uniform", size, channel_order)`; otherwise
+            as in `keras.layers.Conv2D`.
+        activation, use_bias, bias_initializer, kernel_regularizer, bias_regularizer,
+            activity_regularizer, kernel_constraint, bias_constraint: As in
+            `keras.layers.Conv2D`. The bias has `filters * sy * sx` entries.
+        **kwargs: `name`, `dtype` and `trainable`.
+
+    Raises:
+        ValueError: An argument is out of its range, `kernel_initializer` is an `ICNR` of another
+            size or order, or (when called) the border is deeper than the image, or the input is
+            not a batch of floating-point images.
+
+    Source:
+        Shi et al., Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
+        Convolutional Neural Network, CVPR 2016, https://arxiv.org/abs/1609.05158;
+        Aitken et al. 2017, https://arxiv.org/abs/1707.02937 (the start);
+        Sugawara, Shiota, Kiya, 2018, https://arxiv.org/abs/1806.02658 (`smooth`).
+
+    Example:
+        >>> y = SubPixelConv(16)(keras.ops.ones((1, 8, 8, 3)))
+        >>> tuple(y.shape)
+        (1, 16, 16, 16)
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size=3,
+        size=2,
+        padding="reflect",
+        channel_order="dcr",
+        smooth=False,
+        data_format=None,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="icnr",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        size = checks.pair_of_ints("SubPixelConv", "size", size)
+        checks.one_of("SubPixelConv", "channel_order", channel_order, CHANNEL_ORDERS)
+        icnr_by_name = kernel_initializer == "icnr"
+        if icnr_by_name:
+            kernel_initializer = ICNR("glorot_uniform", size, channel_order)
+        super().__init__(
+            kernel_size=kernel_size,
+            padding=padding,
+            data_format=data_format,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+        self.filters = checks.positive_int(self.owner, "filters", filters)
+        self.size = size
+        self.channel_order = channel_order
+        self.smooth = bool(smooth)
+        self._icnr_by_name = icnr_by_name
+        self._check_icnr()
+
+    def _check_icnr(self):
+        icnr = self.kernel_initializer
+        if isinstance(icnr, ICNR) and (icnr.size, icnr.channel_order) != (
+            self.size,
+            self.channel_order,
+        ):
+            raise ValueError(
+                f"{self.owner}: `kernel_initializer` must be an ICNR of the layer's own size and "
+                f"channel order. Received: ICNR(size={icnr.size}, "
+                f"channel_order={icnr.channel_order!r}) for size={self.size}, "
+                f"channel_order={self.channel_order!r}. Use kernel_initializer='icnr'."
+            )
+
+    def build(self, input_shape):
+        channels = self.known_channels(input_shape)
+        self.compute_output_shape(input_shape)
+        self.input_channels = channels
+        self.add_kernel_and_bias(channels, self.filters * self.size[0] * self.size[1])
+
+    def call(self, inputs):
+        self.check_inputs(inputs)
+        x = pad2d(inputs, kernels.border_of(self.kernel_size), self.padding, self.data_format)
+        y = backend.conv2d(x, ops.convert_to_tensor(self.kernel), (1, 1), 1, self.data_format)
+        y = depth_to_space(self.add_bias(y), self.size, self.channel_order, self.data_format)
+        y = self.activation(y)
+        return block_box_filter2d(y, self.size, self.data_format) if self.smooth else y
+
+    def compute_output_shape(self, input_shape):
+        batch, size, _ = self.split_shape(input_shape)
+        self.check_border(size)
+        size = tuple(n if n is None else n * s for n, s in zip(size, self.size, strict=True))
+        return layout.image_shape(batch, size, self.filters, self.data_format)
+
+    def get_config(self):
+        config = {
+            **super().get_config(),
+            "filters": self.filters,
+            "size": self.size,
+            "channel_order": self.channel_order,
+            "smooth": self.smooth,
+        }
+        if self._icnr_by_name:
+            config["kernel_initializer"] = "icnr"
+        return config

@@ -1,0 +1,64 @@
+"""Low-pass filters that differ from position to position and from group to group of channels."""
+
+from keras import ops
+
+from keras_cnnfix.ops import layout
+from keras_cnnfix.ops.precision import at_least_float32
+
+NORMALIZATIONS = ("group", "joint")
+
+
+def adaptive_filter2d(x, logits, kernel_size, strides, groups, normalization, data_format):
+    """Filters each position with its own taps, at the kept positions only.
+
+        f = softmax(logits)
+        y[i, j, c] = sum_uv f[i, j, g(c), u * kw + v] * x[sy * i + u, sx * j + v, c]
+
+    where `g(c) = c // (C / groups)`.
+
+    Args:
+        x: Padded images of shape (N, H, W, C), or (N, C, H, W) in `"channels_first"`.
+        logits: Shape (N, oh, ow, groups * kh * kw), or channels first; channel `g * kh * kw + t`
+            is tap `t` of group `g`.
+        kernel_size, strides: Pairs (height, width), in pixels.
+        groups: Number of groups. Divides C.
+        normalization: `"group"`: the taps of each group sum to 1. `"joint"`: the taps of all
+            groups together do.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Returns:
+        A tensor of shape (N, oh, ow, C), or channels first, in the dtype of `x`. Softmax and sum
+        of half precision are in float32.
+
+    Source:
+        Zou, Xiao, Yu, Lee, Delving Deeper into Anti-aliasing in ConvNets, BMVC 2020.
+        https://arxiv.org/abs/2008.09604.
+    """
+    channel_axis = layout.channel_axis(data_format)
+    taps_axis = channel_axis + 1  # once the channels are split into (groups, taps)
+    channels = x.shape[channel_axis]
+    size = layout.spatial_size(ops.shape(logits), data_format)
+    filters = at_least_float32(logits)
+    if normalization == "joint":
+        filters = ops.softmax(filters, axis=channel_axis)
+    taps = kernel_size[0] * kernel_size[1]
+    filters = ops.reshape(filters, layout.arrange(-1, size, (groups, taps), data_format))
+    if normalization == "group":
+        filters = ops.softmax(filters, axis=taps_axis)
+
+    pixels = layout.arrange(-1, size, (groups, channels // groups), data_format)
+    sums = 0.0
+    for tap in range(taps):
+        shifted = x
+        for offset, n, stride, axis in zip(
+            divmod(tap, kernel_size[1]),
+            size,
+            strides,
+            layout.spatial_axes(data_format),
+            strict=True,
+        ):
+            shifted = layout.every(shifted, offset, n, stride, axis)
+        # One tap of every group, its axis of length 1 standing for the channels of the group.
+        weights = layout.every(filters, tap, 1, 1, taps_axis)
+        sums += weights * ops.cast(ops.reshape(shifted, pixels), filters.dtype)
+    return ops.cast(ops.reshape(sums, layout.image_shape(-1, size, channels, data_format)), x.dtype)

@@ -1,0 +1,74 @@
+"""Low-pass filters with fixed taps, and subsampling."""
+
+from keras import ops
+
+from keras_cnnfix.ops import kernels, layout
+from keras_cnnfix.ops.padding import pad2d
+from keras_cnnfix.ops.precision import at_least_float32
+
+
+def blur_pool2d(x, kernel_size, strides, padding, data_format):
+    """Binomial blur, evaluated at every `strides`-th pixel only.
+
+    Args:
+        x: Images of shape (N, H, W, C), or (N, C, H, W) in `"channels_first"`.
+        kernel_size: Taps per side (height, width).
+        strides: Step (height, width), in pixels.
+        padding: A mode of `pad2d`.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Returns:
+        A tensor of shape (N, ceil(H / sy), ceil(W / sx), C), in the dtype of `x`. Half precision
+        is summed in float32.
+
+    Source:
+        Zhang, Making Convolutional Networks Shift-Invariant Again, ICML 2019.
+        https://arxiv.org/abs/1904.11486.
+    """
+    taps = tuple(kernels.binomial(k) for k in kernel_size)
+    x = pad2d(x, kernels.border_of(kernel_size), padding, data_format)
+    return _separable_filter2d(x, taps, strides, data_format)
+
+
+def block_box_filter2d(x, size, data_format):
+    """Mean over `sy x sx` pixels at every pixel, with the outermost blocks repeated as the border.
+
+    After a depth-to-space with the same `size`, each mean holds every phase once, up to the
+    border: a constant stays constant whatever the weights before. An edge border would let one
+    phase through.
+
+    Args:
+        x: Images of shape (N, H * sy, W * sx, C), or channels first.
+        size: Pair (sy, sx).
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Returns:
+        A tensor of the shape and dtype of `x`. Half precision is summed in float32.
+
+    Source:
+        Sugawara, Shiota, Kiya, Super-Resolution using Convolutional Neural Networks without Any
+        Checkerboard Artifacts, ICIP 2018. https://arxiv.org/abs/1806.02658.
+    """
+    for n, axis in zip(size, layout.spatial_axes(data_format), strict=True):
+        before, after = kernels.sides(n)
+        parts = [x]
+        if before:
+            parts.insert(0, layout.last(layout.first(x, n, axis), before, axis))
+        if after:
+            parts.append(layout.first(layout.last(x, n, axis), after, axis))
+        x = ops.concatenate(parts, axis=axis)
+    taps = tuple(kernels.box(n) for n in size)
+    return _separable_filter2d(x, taps, (1, 1), data_format)
+
+
+def _separable_filter2d(x, taps, strides, data_format):
+    """Weighted sums of shifted slices along each axis in turn, without padding."""
+    dtype = x.dtype
+    x = at_least_float32(x)
+    for weights, stride, axis in zip(taps, strides, layout.spatial_axes(data_format), strict=True):
+        count = (ops.shape(x)[axis] - len(weights)) // stride + 1
+        x = sum(
+            layout.every(x, t, count, stride, axis) * float(weight)
+            for t, weight in enumerate(weights)
+        )
+    return ops.cast(x, dtype)

@@ -1,0 +1,99 @@
+"""Where the batch, height, width and channels of an image tensor lie.
+
+The only file that knows axis numbers: everything else asks for an axis by name.
+"""
+
+from keras import ops
+
+
+def spatial_axes(data_format):
+    """The axes of height and width."""
+    return (1, 2) if data_format == "channels_last" else (2, 3)
+
+
+def channel_axis(data_format):
+    """The axis of the channels."""
+    return 3 if data_format == "channels_last" else 1
+
+
+def spatial_size(shape, data_format):
+    """Height and width of a `shape`."""
+    return tuple(shape[axis] for axis in spatial_axes(data_format))
+
+
+def arrange(batch, spatial, channels, data_format):
+    """One tuple of what belongs to the batch, to the `spatial` axes and to the `channels`."""
+    if data_format == "channels_last":
+        return (batch, *spatial, *channels)
+    return (batch, *channels, *spatial)
+
+
+def image_shape(batch, size, channels, data_format):
+    """The shape of `batch` images of `size` (height, width)."""
+    return arrange(batch, size, (channels,), data_format)
+
+
+def kept(size, strides):
+    """How many positions of `size` (height, width) a step of `strides` keeps: the ceiling.
+
+    Written so that exporters which truncate a negative division get it right too.
+    """
+    return tuple(
+        None if n is None else (n + stride - 1) // stride
+        for n, stride in zip(size, strides, strict=True)
+    )
+
+
+def pads_per_axis(pads, data_format):
+    """`pads` of height and width as one pair per axis, as `ops.pad` takes them."""
+    return image_shape((0, 0), pads, (0, 0), data_format)
+
+
+def every(x, start, count, stride, axis):
+    """The `count` entries along `axis` that begin at `start` and lie `stride` apart.
+
+    `count` may be a scalar tensor.
+    """
+    return x[_at(axis, slice(start, start + (count - 1) * stride + 1, stride))]
+
+
+def first(x, count, axis):
+    """The first `count` entries along `axis`."""
+    return x[_at(axis, slice(0, count))]
+
+
+def last(x, count, axis):
+    """The last `count` entries along `axis`, `count` at least 1."""
+    return x[_at(axis, slice(-count, None))]
+
+
+def interleave(phases, axis):
+    """Entry `len(phases) * i + r` along `axis` is entry `i` of `phases[r]`."""
+    shape = list(ops.shape(phases[0]))
+    shape[0] = -1
+    shape[axis] = shape[axis] * len(phases)
+    return ops.reshape(ops.stack(phases, axis=axis + 1), shape)
+
+
+def along(vector, axis):
+    """`vector` as a tensor of rank 4 that varies along `axis`."""
+    return ops.reshape(vector, (1,) * axis + (-1,) + (1,) * (3 - axis))
+
+
+def to_channels_last(x):
+    """`channels_first` to `channels_last`."""
+    return ops.transpose(x, (0, 2, 3, 1))
+
+
+def to_channels_first(x):
+    """`channels_last` to `channels_first`."""
+    return ops.transpose(x, (0, 3, 1, 2))
+
+
+def from_channels_last(x, data_format):
+    """A `channels_last` tensor in `data_format`."""
+    return x if data_format == "channels_last" else to_channels_first(x)
+
+
+def _at(axis, index):
+    return (slice(None),) * axis + (index,)

@@ -1,0 +1,94 @@
+"""Noise maps, and how they meet an image."""
+
+import numpy as np
+from keras import ops, random
+
+from keras_cnnfix.ops import layout
+
+DISTRIBUTIONS = ("normal", "uniform", "blue")
+NOISE_MODES = ("symmetric", "concat")
+
+
+def draw_noise(shape, distribution, stddev, dtype, seed):
+    """Independent noise with mean 0.
+
+    Args:
+        shape: Shape of the result; may hold scalar tensors.
+        distribution: `"normal"`, or `"uniform"` on +-sqrt(3) * stddev.
+        stddev: Standard deviation, in the unit of the image.
+        dtype: Dtype of the result.
+        seed: A `keras.random.SeedGenerator`.
+    """
+    if distribution == "normal":
+        return random.normal(shape, mean=0.0, stddev=stddev, dtype=dtype, seed=seed)
+    reach = 3**0.5 * stddev
+    return random.uniform(shape, minval=-reach, maxval=reach, dtype=dtype, seed=seed)
+
+
+def noise_tile(size, channels, distribution, stddev, seed):
+    """One tile of noise, as a NumPy array of shape (1, size, size, channels) in float64.
+
+    The numbers come from `np.random.RandomState(seed)`, whose stream NumPy keeps frozen.
+    `"blue"` is white noise whose power is made to rise with the square of the frequency: it has
+    no coarse structure, tiles without a seam, and its standard deviation is exactly `stddev`.
+
+    Args:
+        size: Side of the tile, in pixels.
+        channels: Number of independent channels.
+        distribution: `"normal"`, `"uniform"` or `"blue"`.
+        stddev: Standard deviation, in the unit of the image.
+        seed: Integer from 0 to 2**32 - 1.
+    """
+    draw = np.random.RandomState(seed)
+    shape = (1, size, size, channels)
+    if distribution == "uniform":
+        return draw.uniform(-1.0, 1.0, shape) * (3**0.5 * stddev)
+    noise = draw.normal(0.0, 1.0, shape)
+    if distribution == "normal":
+        return noise * stddev
+    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size))
+    spectrum = np.fft.fft2(noise, axes=(1, 2)) * frequency[:, :, None]
+    blue = np.fft.ifft2(spectrum, axes=(1, 2)).real
+    return blue * (stddev / blue.std())
+
+
+def repeat_tile(tile, size, data_format):
+    """Covers `size` (height, width) with copies of `tile`, from pixel (0, 0) on.
+
+    Args:
+        tile: Shape (1, T, T, C), channels last in either data format, as a kernel is.
+        size: Pair of ints or scalar tensors.
+        data_format: Of the result.
+
+    Returns:
+        A tensor of shape (1, height, width, C), or (1, C, height, width).
+    """
+    side = tile.shape[1]
+    copies = [(n + side - 1) // side for n in size]
+    cover = ops.tile(tile, (1, *copies, 1))
+    return layout.from_channels_last(cover[:, : size[0], : size[1], :], data_format)
+
+
+def add_noise(x, noise, mode, data_format):
+    """`concat(x + noise, x - noise)` or `concat(x, noise)` along the channels.
+
+    Args:
+        x: Images of shape (N, H, W, C), or channels first.
+        noise: Shape (N or 1, H, W, channels), or channels first; in `"symmetric"` of 1 or C
+            channels.
+        mode: `"symmetric"` or `"concat"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Returns:
+        A tensor of 2 * C, or C + noise channels.
+
+    Source:
+        Xia et al. 2020, https://arxiv.org/abs/2012.12109; Xia et al., Deep Halftoning with
+        Reversible Binary Pattern, ICCV 2021.
+    """
+    axis = layout.channel_axis(data_format)
+    if mode == "symmetric":
+        return ops.concatenate([x + noise, x - noise], axis=axis)
+    # One noise map may serve the whole batch.
+    noise = noise + ops.zeros_like(layout.first(x, 1, axis))
+    return ops.concatenate([x, noise], axis=axis)

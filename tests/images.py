@@ -1,0 +1,31 @@
+"""Small helpers of the tests: arrays in and out of the layers, in either data format."""
+
+import keras
+import numpy as np
+
+
+def to_format(images, data_format):
+    """`images` (N, H, W, C) in `data_format`."""
+    images = np.asarray(images, "float32")
+    return np.moveaxis(images, -1, 1) if data_format == "channels_first" else images
+
+
+def from_format(images, data_format):
+    """A result in `data_format` as a NumPy array (N, H, W, C)."""
+    images = keras.ops.convert_to_numpy(images)
+    return np.moveaxis(images, 1, -1) if data_format == "channels_first" else images
+
+
+def apply(function, images, data_format):
+    """`function` of `images`, given and returned as NumPy (N, H, W, C)."""
+    x = keras.ops.convert_to_tensor(to_format(images, data_format))
+    return from_format(function(x), data_format)
+
+
+def assert_close(actual, expected, tolerance=1e-5):
+    """Equal shapes, and a difference of at most `tolerance` of the largest expected value."""
+    actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")
+    assert actual.shape == expected.shape
+    scale = max(np.abs(expected).max(), 1e-30)
+    worst = np.abs(actual - expected).max() / scale
+    assert worst <= tolerance, f"relative difference {worst:.3g}, allowed {tolerance:.3g}"
