@@ -5,6 +5,7 @@ every backend, because it is raised before a backend sees the value. `owner` is 
 function that the user called.
 """
 
+import math
 from fractions import Fraction
 from numbers import Integral, Real
 
@@ -102,12 +103,11 @@ def data_format(owner, value):
 
 
 def divisible(owner, what, count, received, groups):
-    """Raises unless `groups` divides `count`; the message offers a divisor that does."""
+    """Raises unless `groups` divides `count`; the message offers the largest that both share."""
     if count % groups:
-        fitting = max(d for d in range(1, groups) if count % d == 0)
         raise ValueError(
             f"{owner}: {what} must be a multiple of `groups`. Received: {received}, "
-            f"groups={groups}. Use a divisor such as groups={fitting}."
+            f"groups={groups}. Use a divisor such as groups={math.gcd(count, groups)}."
         )
 
 

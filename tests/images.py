@@ -18,6 +18,11 @@ def from_format(images, data_format):
 
 def apply(function, images, data_format):
     """`function` of `images`, given and returned as NumPy (N, H, W, C)."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        # Op by op, JAX would compile every operation of every shape on its own: minutes.
+        function = jax.jit(function)
     x = keras.ops.convert_to_tensor(to_format(images, data_format))
     return from_format(function(x), data_format)
 

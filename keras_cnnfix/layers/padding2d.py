@@ -55,11 +55,10 @@ class Padding2D(ImageLayer):
         return pad2d(inputs, self.padding, self.mode, self.data_format)
 
     def compute_output_spec(self, inputs):
-        spec = super().compute_output_spec(inputs)
-        if not keras.backend.is_float_dtype(inputs.dtype):
-            # Keras leaves other dtypes as they are, where it casts floats to the policy's.
-            spec.dtype = inputs.dtype
-        return spec
+        if keras.backend.is_float_dtype(inputs.dtype):
+            return super().compute_output_spec(inputs)
+        # Keras casts floats to the dtype of the policy, and leaves other dtypes as they are.
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)
 
     def compute_output_shape(self, input_shape):
         batch, size, channels = self.split_shape(input_shape)

@@ -40,11 +40,11 @@ def adaptive_filter2d(x, logits, kernel_size, strides, groups, normalization, da
     size = layout.spatial_size(ops.shape(logits), data_format)
     filters = at_least_float32(logits)
     if normalization == "joint":
-        filters = ops.softmax(filters, axis=channel_axis)
+        filters = _softmax(filters, channel_axis)
     taps = kernel_size[0] * kernel_size[1]
     filters = ops.reshape(filters, layout.arrange(-1, size, (groups, taps), data_format))
     if normalization == "group":
-        filters = ops.softmax(filters, axis=taps_axis)
+        filters = _softmax(filters, taps_axis)
 
     pixels = layout.arrange(-1, size, (groups, channels // groups), data_format)
     sums = 0.0
@@ -62,3 +62,8 @@ def adaptive_filter2d(x, logits, kernel_size, strides, groups, normalization, da
         weights = layout.every(filters, tap, 1, 1, taps_axis)
         sums += weights * ops.cast(ops.reshape(shifted, pixels), filters.dtype)
     return ops.cast(ops.reshape(sums, layout.image_shape(-1, size, channels, data_format)), x.dtype)
+
+
+def _softmax(x, axis):
+    # Keras warns of a softmax over a single entry; a filter of one tap is no mistake here.
+    return ops.ones_like(x) if x.shape[axis] == 1 else ops.softmax(x, axis=axis)

@@ -57,6 +57,14 @@ def resize_compiles(interpolation):
     return not (keras.backend.backend() == "tensorflow" and interpolation == "bicubic")
 
 
+def take(x, indices, axis):
+    """The entries of `x` at the whole numbers `indices` along `axis`."""
+    if keras.backend.backend() == "torch":
+        # `ops.take` flattens the indices with an operator that has no ONNX form (Keras 3.15).
+        return x.index_select(axis, indices)
+    return ops.take(x, indices, axis=axis)
+
+
 def first(x, count, axis):
     """The first `count` entries along `axis`; an error, not fewer entries, where `x` is shorter."""
     if _is_unknown(x, axis):

@@ -39,32 +39,29 @@ def pad2d(x, pads, mode, data_format):
     # `ops.pad` has no edge and wrap on any two backends, and its symmetric is edge on PyTorch
     # (Keras 3.15).
     for (before, after), axis in zip(pads, layout.spatial_axes(data_format), strict=True):
-        x = _BORDERS[mode](x, before, after, axis)
+        head, tail = _BORDERS[mode](x, before, after, axis)
+        x = ops.concatenate([*head, x, *tail], axis=axis)
     return x
 
 
 def _edge(x, before, after, axis):
-    head = ops.repeat(layout.first(x, 1, axis), before, axis=axis)
-    tail = ops.repeat(layout.last(x, 1, axis), after, axis=axis)
-    return ops.concatenate([head, x, tail], axis=axis)
+    return [layout.first(x, 1, axis)] * before, [layout.last(x, 1, axis)] * after
 
 
 def _symmetric(x, before, after, axis):
-    parts = [x]
-    if before:
-        parts.insert(0, ops.flip(backend.first(x, before, axis), axis=axis))
-    if after:
-        parts.append(ops.flip(backend.last(x, after, axis), axis=axis))
-    return ops.concatenate(parts, axis=axis)
+    head, tail = _wrap(x, after, before, axis)
+    return _flipped(tail, axis), _flipped(head, axis)
 
 
 def _wrap(x, before, after, axis):
-    parts = [x]
-    if before:
-        parts.insert(0, backend.last(x, before, axis))
-    if after:
-        parts.append(backend.first(x, after, axis))
-    return ops.concatenate(parts, axis=axis)
+    head = [backend.last(x, before, axis)] if before else []
+    tail = [backend.first(x, after, axis)] if after else []
+    return head, tail
 
 
+def _flipped(parts, axis):
+    return [ops.flip(part, axis=axis) for part in parts]
+
+
+# What stands before and after an image along one axis, as lists of tensors.
 _BORDERS = {"edge": _edge, "symmetric": _symmetric, "wrap": _wrap}

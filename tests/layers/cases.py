@@ -4,9 +4,11 @@ Input shapes are (H, W, C). Every noise here is fixed, so that a layer called tw
 same; drawn noise has tests of its own.
 """
 
+from typing import Any
+
 import keras_cnnfix as kc
 
-CASES = {
+CASES: dict[str, tuple[Any, dict[str, Any], tuple[int, int, int]]] = {
     "resize_conv": (kc.ResizeConv2D, {"filters": 4}, (5, 6, 3)),
     "resize_conv_grouped": (
         kc.ResizeConv2D,

@@ -115,7 +115,7 @@ def test_half_precision_is_close_to_float32(case, data_format, policy, tolerance
 
 
 def test_compiled_and_eager_agree(case, data_format, backend):
-    if backend == "tensorflow" and not _model(case, data_format).supports_jit:
+    if backend == "tensorflow" and not _layer(case, data_format).supports_jit:
         pytest.skip("says so itself: XLA cannot compile TensorFlow's antialiased resize")
     if backend == "torch":
         pytest.skip("torch.compile takes half a minute a model; Keras does not use it by default")
@@ -171,9 +171,8 @@ def test_gradient_matches_finite_differences(case, data_format):
             weight = model.trainable_weights[index]
             weight.assign(values[index] + sign * 1e-2 * direction)
             y = model(images, training=True)
-            losses.append(
-                float(keras.ops.mean(keras.ops.square(y))) + sum(map(float, model.losses))
-            )
+            loss = keras.ops.mean(keras.ops.square(y)) + sum(model.losses)
+            losses.append(keras.ops.convert_to_numpy(loss))
         slope = (losses[0] - losses[1]) / 2e-2
         along = float((gradient * direction).sum())
         assert abs(slope - along) <= 0.03 * max(1e-2, np.abs(gradient).sum()), (name, slope, along)

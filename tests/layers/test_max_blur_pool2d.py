@@ -1,0 +1,36 @@
+import oracle
+import pytest
+from images import apply, assert_close
+
+import keras_cnnfix as kc
+from keras_cnnfix.checks import PADDING_MODES
+
+
+@pytest.mark.parametrize("padding", PADDING_MODES)
+@pytest.mark.parametrize(
+    ("pool_size", "kernel_size", "strides"),
+    [(2, 3, 2), (3, 4, 3), ((1, 4), (2, 5), (1, 2)), (1, 1, 2)],
+    ids=str,
+)
+def test_max_blur_pool2d_matches_the_oracle(
+    padding, pool_size, kernel_size, strides, data_format, rng
+):
+    images = rng.normal(size=(2, 7, 8, 3)).astype("float32") - 5  # a zero border would win
+    layer = kc.MaxBlurPool2D(pool_size, kernel_size, strides, padding, data_format)
+    expected = oracle.max_blur_pool2d(
+        images, layer.pool_size, layer.kernel_size, layer.strides, padding
+    )
+    assert_close(apply(layer, images, data_format), expected, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pool_size": 0}, r"MaxBlurPool2D: `pool_size` must be an integer of at least 1"),
+        ({"strides": 0}, r"MaxBlurPool2D: `strides` must be an integer of at least 1"),
+        ({"padding": "same"}, r"MaxBlurPool2D: `padding` must be one of"),
+    ],
+)
+def test_bad_arguments_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        kc.MaxBlurPool2D(**settings)

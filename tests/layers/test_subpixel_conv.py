@@ -1,0 +1,123 @@
+import keras
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from images import apply, assert_close, to_format
+
+import keras_cnnfix as kc
+from keras_cnnfix.checks import PADDING_MODES
+
+
+def _answer(layer, images):
+    """The layer's output and its weights, set to random numbers."""
+    layer.build(to_format(images, layer.data_format).shape)
+    rng = np.random.default_rng(2)
+    weights = [rng.normal(size=w.shape).astype("float32") for w in layer.weights]
+    layer.set_weights(weights)
+    return apply(layer, images, layer.data_format), weights
+
+
+@pytest.mark.parametrize("order", ["dcr", "crd"])
+@pytest.mark.parametrize("padding", PADDING_MODES)
+@pytest.mark.parametrize("smooth", [False, True])
+def test_subpixel_conv_matches_the_oracle(order, padding, smooth, data_format, rng):
+    images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
+    layer = kc.SubPixelConv(
+        2,
+        kernel_size=(3, 4),
+        size=(2, 3),
+        padding=padding,
+        channel_order=order,
+        smooth=smooth,
+        activation="tanh",
+        data_format=data_format,
+    )
+    y, (kernel, bias) = _answer(layer, images)
+    assert kernel.shape == (3, 4, 3, 12)
+    expected = oracle.sub_pixel_conv(
+        images, kernel, bias, (2, 3), padding, order, smooth=smooth, activation=np.tanh
+    )
+    assert_close(y, expected, 5e-6)
+
+
+def test_the_layer_is_torchs_pixel_shuffle_of_a_convolution(rng):
+    torch = pytest.importorskip("torch")
+    images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
+    y, (kernel, bias) = _answer(kc.SubPixelConv(2, padding="zeros", channel_order="crd"), images)
+    conv = torch.nn.Conv2d(3, 8, 3, padding=1)
+    with torch.no_grad():
+        conv.weight.copy_(torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()))
+        conv.bias.copy_(torch.from_numpy(bias))
+        expected = torch.nn.PixelShuffle(2)(
+            conv(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
+        ).numpy()
+    assert_close(y, expected.transpose(0, 2, 3, 1), 2e-6)
+
+
+@pytest.mark.parametrize("order", ["dcr", "crd"])
+@pytest.mark.parametrize("size", [2, 3, (1, 4)], ids=str)
+def test_with_icnr_it_starts_as_nearest_resize_of_a_convolution(order, size, data_format, rng):
+    images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
+    layer = kc.SubPixelConv(4, size=size, channel_order=order, data_format=data_format)
+    layer.build(to_format(images, data_format).shape)
+    y = apply(layer, images, data_format)
+    sy, sx = layer.size
+    blocks = y.reshape(2, 5, sy, 6, sx, 4)
+    np.testing.assert_allclose(blocks, np.broadcast_to(blocks[:, :, :1, :, :1], blocks.shape))
+    kernel = keras.ops.convert_to_numpy(layer.kernel)
+    phase = kernel[..., :4] if order == "dcr" else kernel[..., :: sy * sx]
+    expected = oracle.conv2d(oracle.pad(images, ((1, 1), (1, 1)), "reflect"), phase, None)
+    assert_close(blocks[:, :, 0, :, 0], expected, 2e-6)
+
+
+def test_with_another_initializer_it_starts_with_a_checkerboard():
+    layer = kc.SubPixelConv(1, kernel_initializer="glorot_uniform")
+    y = keras.ops.convert_to_numpy(layer(np.ones((1, 6, 6, 3), "float32")))
+    assert np.ptp(y) > 0.05
+
+
+@given(
+    sy=st.integers(1, 3),
+    sx=st.integers(1, 3),
+    kernel=st.integers(1, 4),
+    padding=st.sampled_from([mode for mode in PADDING_MODES if mode != "zeros"]),
+)
+def test_smooth_keeps_a_constant_constant_up_to_the_border(sy, sx, kernel, padding):
+    """Sugawara's condition: whatever the weights, the bias and the activation."""
+    layer = kc.SubPixelConv(
+        2, kernel, (sy, sx), padding=padding, smooth=True, activation="relu", use_bias=True
+    )
+    y, _ = _answer(layer, np.full((1, 4, 5, 3), 0.7, "float32"))
+    np.testing.assert_allclose(y, np.broadcast_to(y[:, :1, :1], y.shape), atol=1e-5)
+
+
+def test_icnr_by_name_is_kept_by_name_and_by_object_as_an_object():
+    assert kc.SubPixelConv(4).get_config()["kernel_initializer"] == "icnr"
+    layer = kc.SubPixelConv(4, size=3, kernel_initializer=kc.ICNR("he_normal", 3))
+    twin = kc.SubPixelConv.from_config(layer.get_config())
+    assert isinstance(twin.kernel_initializer, kc.ICNR)
+    assert isinstance(twin.kernel_initializer.initializer, keras.initializers.HeNormal)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"filters": -1}, r"SubPixelConv: `filters` must be an integer of at least 1"),
+        ({"size": 0}, r"SubPixelConv: `size` must be an integer of at least 1"),
+        ({"size": 1.5}, r"SubPixelConv: `size` must be an integer of at least 1, .* size=1\.5"),
+        ({"channel_order": "rcd"}, r"SubPixelConv: `channel_order` must be one of 'dcr', 'crd'"),
+        ({"padding": "valid"}, r"SubPixelConv: `padding` must be one of"),
+        (
+            {"kernel_initializer": kc.ICNR(size=3)},
+            r"SubPixelConv: `kernel_initializer` must be an ICNR of the layer's own size and "
+            r"channel order\. Received: ICNR\(size=\(3, 3\), channel_order='dcr'\) for "
+            r"size=\(2, 2\), channel_order='dcr'\. Use kernel_initializer='icnr'\.",
+        ),
+        ({"kernel_initializer": kc.ICNR(channel_order="crd")}, r"must be an ICNR of the layer's o"),
+    ],
+)
+def test_bad_arguments_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        kc.SubPixelConv(**{"filters": 4, **settings})

@@ -1,0 +1,131 @@
+"""Each branch on the backend, against what happens without it."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import oracle
+import pytest
+from images import apply, assert_close
+
+from keras_cnnfix.ops import backend as branches
+
+on_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the branch is TensorFlow's"
+)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 3)], ids=str)
+def test_conv2d_matches_the_oracle(groups, strides, data_format, rng):
+    images = rng.normal(size=(2, 6, 7, 4)).astype("float32")
+    kernel = rng.normal(size=(3, 2, 4 // groups, 8)).astype("float32")
+    k = keras.ops.convert_to_tensor(kernel)
+    y = apply(lambda x: branches.conv2d(x, k, strides, groups, data_format), images, data_format)
+    assert_close(y, oracle.conv2d(images, kernel, None, strides, groups), 1e-6)
+
+
+@on_tensorflow
+def test_channels_first_needs_no_onednn():
+    """In a process of its own: TensorFlow reads the variable when it is imported."""
+    program = (
+        "import keras, keras_cnnfix as kc\n"
+        "x = keras.random.normal((1, 4, 8, 8))\n"
+        "for layer in (kc.ResizeConv2D(4, groups=2), kc.SubPixelConv(4), kc.NIB(4),\n"
+        "              kc.AdaptiveAntiAlias(groups=2), kc.BlurPool2D(), kc.MaxBlurPool2D()):\n"
+        "    layer.data_format = 'channels_first'\n"
+        "    assert layer(x).shape[1] == 4\n"
+        "    keras.Sequential([layer]).predict(x, verbose=0)\n"
+    )
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=300)
+
+
+@on_tensorflow
+def test_a_grouped_convolution_is_not_compiled_anew_for_every_size():
+    import tensorflow as tf
+
+    kernel = keras.ops.ones((3, 3, 2, 4))
+    traced = tf.function(lambda x: branches.conv2d(x, kernel, (1, 1), 2, "channels_last"))
+    graph = traced.get_concrete_function(tf.TensorSpec((None, None, None, 4))).graph
+    compiled = [op for op in graph.get_operations() if "_XlaMustCompile" in str(op.node_def)]
+    assert compiled == []
+
+
+def test_resize2d_serves_unknown_sizes(rng):
+    images = rng.normal(size=(2, 4, 5, 3)).astype("float32")
+
+    def double(x):
+        size = keras.ops.shape(x)
+        return branches.resize2d(x, (size[1] * 2, size[2] * 2), "bicubic", True, "channels_last")
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        double = tf.function(double, input_signature=[tf.TensorSpec((None, None, None, 3))])
+    y = apply(double, images, "channels_last")
+    assert_close(y, oracle.resize(images, (8, 10), "bicubic"), 3e-6)
+
+
+@on_tensorflow
+def test_the_antialiased_resize_still_does_not_compile():
+    """When this fails, XLA has learned it, and `resize_compiles` can go."""
+    import tensorflow as tf
+
+    assert not branches.resize_compiles("bicubic")
+    assert branches.resize_compiles("bilinear")
+    resize = tf.function(
+        lambda x: branches.resize2d(x, (8, 8), "bicubic", True, "channels_last"), jit_compile=True
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="ScaleAndTranslate"):
+        resize(tf.ones((1, 4, 4, 1)))
+
+
+def test_take_picks_entries_along_an_axis(rng):
+    images = rng.normal(size=(1, 4, 5, 2)).astype("float32")
+    indices = np.array([4, 0, 0, 3], "int32")
+
+    def pick(x):
+        return branches.take(x, keras.ops.convert_to_tensor(indices), 2)
+
+    np.testing.assert_array_equal(apply(pick, images, "channels_last"), images[:, :, indices])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the branch is PyTorch's")
+def test_take_uses_no_operator_without_an_onnx_form():
+    import torch
+
+    class Pick(torch.nn.Module):
+        def forward(self, x, indices):
+            return branches.take(x, indices, 2)
+
+    arguments = (torch.ones((1, 4, 5, 2)), torch.tensor([4, 0, 3]))
+    exported = torch.export.export(Pick(), arguments)
+    assert "ravel" not in str(exported.graph)
+
+
+@pytest.mark.parametrize("end", ["first", "last"])
+def test_an_end_of_known_length_is_cut_off(end, rng):
+    images = rng.normal(size=(1, 4, 5, 2)).astype("float32")
+    take = getattr(branches, end)
+    y = apply(lambda x: take(x, 3, 2), images, "channels_last")
+    np.testing.assert_array_equal(y, images[:, :, :3] if end == "first" else images[:, :, -3:])
+
+
+@on_tensorflow
+@pytest.mark.parametrize("end", ["first", "last"])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_an_end_longer_than_an_unknown_side_is_an_error(end, jit_compile):
+    import tensorflow as tf
+
+    take = getattr(branches, end)
+    traced = tf.function(
+        lambda x: take(x, 3, 1),
+        input_signature=[tf.TensorSpec((None, None, 4, 1))],
+        jit_compile=jit_compile,
+    )
+    assert traced(tf.ones((1, 3, 4, 1))).shape == (1, 3, 4, 1)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        traced(tf.ones((1, 2, 4, 1)))
