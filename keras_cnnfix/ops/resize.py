@@ -1,5 +1,6 @@
 """Up-sampling by interpolation."""
 
+import numpy as np
 from keras import ops
 
 from keras_cnnfix.ops import backend, layout
@@ -62,9 +63,10 @@ def _nearest_by(x, factor, axis):
 
 
 def _nearest_to(x, out, axis):
+    n = ops.shape(x)[axis]
     # In integers: a float falls just below the whole number at sizes such as 40 -> 46.
-    source = (2 * ops.arange(out, dtype="int32") + 1) * ops.shape(x)[axis] // (2 * out)
-    return backend.take(x, source, axis)
+    source = (2 * _arange(n, out) + 1) * n // (2 * out)
+    return backend.take(x, ops.convert_to_tensor(source), axis)
 
 
 def _bilinear_by(x, factor, axis):
@@ -86,15 +88,26 @@ def _bilinear_by(x, factor, axis):
 
 def _bilinear_to(x, out, axis):
     n = ops.shape(x)[axis]
-    # Twice `out` times the position of each centre: whole numbers, so that none is rounded.
-    position = ops.maximum((2 * ops.arange(out, dtype="int32") + 1) * n - out, 0)
-    left = position // (2 * out)
-    right_weight = ops.cast(position - left * (2 * out), "float32") / ops.cast(2 * out, "float32")
+    # Twice `out` times the position of each centre, plus one pixel so that none is negative (an
+    # ONNX division rounds those towards zero): whole numbers, so that none is rounded.
+    position = (2 * _arange(n, out) + 1) * n + out
+    right = position // (2 * out)
+    right_weight = ops.cast(position - right * (2 * out), "float32") / ops.cast(2 * out, "float32")
     right_weight = layout.along(ops.cast(right_weight, x.dtype), axis)
-    right = ops.minimum(left + 1, n - 1)
+    # Beyond the outermost centres both neighbours are the outermost pixel.
+    left, right = (ops.clip(ops.convert_to_tensor(i), 0, n - 1) for i in (right - 1, right))
     return backend.take(x, left, axis) * (1 - right_weight) + (
         backend.take(x, right, axis) * right_weight
     )
+
+
+def _arange(n, out):
+    """The output positions: in NumPy where the sizes `n` and `out` are known, so that the index
+    arithmetic on them is done once, when traced. (Inductor of PyTorch 2.13 fails to compile it.)
+    """
+    if isinstance(n, int) and isinstance(out, int):
+        return np.arange(out)
+    return ops.arange(out, dtype="int32")
 
 
 _RESIZERS = {"nearest": (_nearest_by, _nearest_to), "bilinear": (_bilinear_by, _bilinear_to)}
