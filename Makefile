@@ -35,12 +35,12 @@ lint: $(addprefix $(VENV)/.ready-,$(TEST_BACKENDS))
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-# One after the other: a backend takes every core.
+# One backend after the other, each in two processes.
 .NOTPARALLEL:
 .PHONY: $(addprefix test-,$(BACKENDS))
 $(addprefix test-,$(BACKENDS)): test-%: $(VENV)/.ready-%
 	@echo "== pytest on $* =="
-	KERAS_BACKEND=$* $(RUN) -m pytest
+	KERAS_BACKEND=$* $(RUN) -m pytest -n 2
 
 $(VENV)/.ready-%: constraints.txt setup.cfg pyproject.toml
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)

@@ -18,13 +18,20 @@ def from_format(images, data_format):
 
 def apply(function, images, data_format):
     """`function` of `images`, given and returned as NumPy (N, H, W, C)."""
+    x = keras.ops.convert_to_tensor(to_format(images, data_format))
+    return from_format(at_once(function)(x), data_format)
+
+
+def at_once(function):
+    """`function` of a tensor, compiled as one program where the alternative is a program an op.
+
+    Op by op, JAX would compile every operation of every shape on its own: minutes.
+    """
     if keras.backend.backend() == "jax":
         import jax
 
-        # Op by op, JAX would compile every operation of every shape on its own: minutes.
-        function = jax.jit(function)
-    x = keras.ops.convert_to_tensor(to_format(images, data_format))
-    return from_format(function(x), data_format)
+        return jax.jit(function)
+    return function
 
 
 def assert_close(actual, expected, tolerance=1e-5):
