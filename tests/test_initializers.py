@@ -30,6 +30,15 @@ def test_the_fan_out_is_that_of_one_phase():
     assert 0.8 * limit < np.abs(kernel).max() <= limit
 
 
+@pytest.mark.parametrize("order", ["dcr", "crd"])
+@pytest.mark.parametrize("filters", [1, 2])
+def test_the_kernel_can_be_written_to(order, filters):
+    kernel = keras.Variable(kc.ICNR("zeros", 2, order), shape=(3, 3, 2, 4 * filters))
+    value = np.random.default_rng(0).normal(size=kernel.shape).astype("float32")
+    kernel.assign(value)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), value)
+
+
 def test_config_round_trip():
     initializer = kc.ICNR(keras.initializers.HeNormal(seed=3), (2, 3), "crd")
     config = keras.initializers.serialize(initializer)

@@ -33,6 +33,16 @@ def conv2d(x, kernel, strides, groups, data_format):
     return layout.to_channels_first(y) if transposed else y
 
 
+def reflect2d(x, pads, data_format):
+    """`ops.pad` in the mode reflect, by `pads` ((top, bottom), (left, right)), not all 0."""
+    only_width = data_format == "channels_first" and not any(pads[0])
+    if only_width and keras.backend.backend() == "torch":
+        # Keras passes the last axis alone then, which PyTorch refuses for 4 axes (Keras 3.15).
+        padded = reflect2d(layout.to_channels_last(x), pads, "channels_last")
+        return layout.to_channels_first(padded)
+    return ops.pad(x, layout.pads_per_axis(pads, data_format), mode="reflect")
+
+
 def resize2d(x, size, interpolation, antialias, data_format):
     """`ops.image.resize` to `size` (height, width), which may hold scalar tensors."""
     if keras.backend.backend() == "tensorflow" and not all(isinstance(n, int) for n in size):

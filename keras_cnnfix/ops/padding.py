@@ -33,9 +33,10 @@ def pad2d(x, pads, mode, data_format):
     if not any(n for pair in pads for n in pair):
         # PyTorch has no reflection by nothing (Keras 3.15).
         return x
-    if mode in ("zeros", "reflect"):
-        keras_mode = "constant" if mode == "zeros" else mode
-        return ops.pad(x, layout.pads_per_axis(pads, data_format), mode=keras_mode)
+    if mode == "zeros":
+        return ops.pad(x, layout.pads_per_axis(pads, data_format))
+    if mode == "reflect":
+        return backend.reflect2d(x, pads, data_format)
     # `ops.pad` has no edge and wrap on any two backends, and its symmetric is edge on PyTorch
     # (Keras 3.15).
     for (before, after), axis in zip(pads, layout.spatial_axes(data_format), strict=True):

@@ -24,7 +24,9 @@ def _pad(images, pads, mode, data_format):
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES)
-@pytest.mark.parametrize("pads", [((1, 1), (1, 1)), ((0, 3), (2, 0)), ((4, 1), (0, 0))], ids=str)
+@pytest.mark.parametrize(
+    "pads", [((1, 1), (1, 1)), ((0, 3), (2, 0)), ((4, 1), (0, 0)), ((0, 0), (1, 4))], ids=str
+)
 def test_pad2d_matches_the_oracle(mode, pads, data_format, rng):
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
     np.testing.assert_array_equal(
