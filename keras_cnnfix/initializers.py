@@ -51,8 +51,8 @@ class ICNR(keras.initializers.Initializer):
                 f"output channels, or another `size`."
             )
         one_phase = self.initializer((*shape[:-1], shape[-1] // phases), dtype=dtype)
-        # Not `ops.tile` and `ops.repeat`: on PyTorch they can return one place in memory many times,
-        # which no optimizer can write to (Keras 3.15).
+        # Not `ops.tile` and `ops.repeat`: on PyTorch they can return one place in memory several
+        # times, which no optimizer can write to (Keras 3.15).
         copies = [one_phase] * phases
         if self.channel_order == "dcr":
             return ops.concatenate(copies, axis=-1)

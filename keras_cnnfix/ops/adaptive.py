@@ -65,5 +65,8 @@ def adaptive_filter2d(x, logits, kernel_size, strides, groups, normalization, da
 
 
 def _softmax(x, axis):
-    # Keras warns of a softmax over a single entry; a filter of one tap is no mistake here.
-    return ops.ones_like(x) if x.shape[axis] == 1 else ops.softmax(x, axis=axis)
+    if x.shape[axis] == 1:
+        # Keras warns of a softmax over a single entry; a filter of one tap is no mistake here. Its
+        # gradient is zero, but there must be one: TensorFlow does not train without.
+        return 0 * x + 1
+    return ops.softmax(x, axis=axis)

@@ -122,6 +122,14 @@ def test_training_moves_it_away_from_the_blur(rng):
     assert np.abs(model.predict(images, verbose=0) - start).max() > 0.05
 
 
+def test_a_filter_of_one_tap_trains_without_effect_and_without_complaint(rng):
+    images = rng.normal(size=(2, 6, 6, 4)).astype("float32")
+    model = keras.Sequential([keras.Input((6, 6, 4)), kc.AdaptiveAntiAlias(1, groups=2)])
+    model.compile("sgd", "mse")
+    assert np.isfinite(model.train_on_batch(images, images[:, ::2, ::2]))
+    assert_close(model.predict(images, verbose=0), images[:, ::2, ::2], 1e-6)
+
+
 def test_batch_norm_statistics_are_those_of_the_kept_positions(rng):
     images = rng.normal(size=(4, 6, 6, 4)).astype("float32")
     layer = kc.AdaptiveAntiAlias(groups=2, momentum=0.0)
