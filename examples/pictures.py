@@ -57,12 +57,6 @@ def flattest_window(picture, side, margin=16):
     return slice(y + margin, y + margin + side), slice(x + margin, x + margin + side)
 
 
-def stretch(picture, contrast):
-    """Multiplies the differences from the picture's mean colour by `contrast`."""
-    mean = picture.mean((0, 1))
-    return (mean + contrast * (picture - mean)).clip(0, 255).round().astype("uint8")
-
-
 def enlarge(picture, factor):
     """Repeats every pixel `factor` times in both directions, so that single pixels show."""
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)

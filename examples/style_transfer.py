@@ -36,8 +36,7 @@ except ImportError as error:
 
 UPSAMPLING = {
     "transposed": lambda filters: layers.Conv2DTranspose(filters, 3, strides=2, padding="same"),
-    # Not "nearest": repeated pixels turn the slow gradient of a sky into steps of 4 pixels.
-    "resize": lambda filters: ResizeConv2D(filters, 3, size=2, interpolation="bilinear"),
+    "resize": lambda filters: ResizeConv2D(filters, 3, size=2),
 }
 FACTOR = 4  # Two up-samplings by 2.
 LEAST = 16  # pixels: smaller pictures leave nothing to mirror in the middle of the network.
@@ -114,7 +113,8 @@ def train(network, loss_network, style, steps, size, seed):
     photo = keras.Input((size, size, 3))
     result = PerceptualLoss(loss_network, style)([photo, network(photo)])
     trainer = keras.Model(photo, result)
-    trainer.compile(keras.optimizers.Adam(3e-3))
+    rate = keras.optimizers.schedules.CosineDecay(3e-3, steps)
+    trainer.compile(keras.optimizers.Adam(rate))
     crops = Crops(photos, steps, batch=4, size=size, seed=seed)
     trainer.fit(crops, shuffle=False, callbacks=[StopOnCtrlC()])
     return int(trainer.optimizer.iterations)
@@ -144,7 +144,7 @@ def grid_share(picture):
 
 def compare(content, style, loss_network, args):
     """Trains the networks, writes models and picture, prints and returns the figures."""
-    side = min(80, min(content.shape[:2]) // FACTOR * FACTOR)
+    side = min(64, min(content.shape[:2]) // FACTOR * FACTOR)
     flat = pictures.flattest_window(content, side)
     zoom = max(1, content.shape[1] // side)
     figures: dict = {"steps": {}, "seconds": {}, "models": {}}
@@ -161,8 +161,7 @@ def compare(content, style, loss_network, args):
         result = restyle(network, content)
         figures[name] = grid_share(result[flat])
         full.append((name, result))
-        closeup = pictures.enlarge(pictures.stretch(result[flat], 2), zoom)
-        enlarged.append((f"{name}, flat region, size x{zoom}, contrast x2", closeup))
+        enlarged.append((f"{name}, flat region x{zoom}", pictures.enlarge(result[flat], zoom)))
         if done < args.steps:
             print(f"Stopped after {done} of {args.steps} steps. What was trained so far is kept.")
             break
