@@ -34,6 +34,15 @@ def at_once(function):
     return function
 
 
+def answer_with_random_weights(layer, images):
+    """What a fresh `layer` makes of `images`, and the random weights that it was given."""
+    layer.build(to_format(images, layer.data_format).shape)
+    rng = np.random.default_rng(2)
+    weights = [rng.normal(size=w.shape).astype("float32") for w in layer.weights]
+    layer.set_weights(weights)
+    return apply(layer, images, layer.data_format), weights
+
+
 def assert_close(actual, expected, tolerance=1e-5):
     """Equal shapes, and a difference of at most `tolerance` of the largest expected value."""
     actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")

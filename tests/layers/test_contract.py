@@ -102,6 +102,24 @@ def test_a_saved_model_predicts_the_same(case, data_format, tmp_path):
     assert_close(_answer(loaded, images), _answer(model, images), 1e-7)
 
 
+def test_an_exported_graph_predicts_the_same(case, backend, tmp_path):
+    """SavedModel, of unknown sizes from TensorFlow and of fixed ones from JAX; `torch.export`."""
+    model = _model(case, "channels_last", UNKNOWN if backend == "tensorflow" else None)
+    images = _images(case, "channels_last")
+    if backend == "torch":
+        import torch
+
+        x = torch.from_numpy(images)
+        graph = torch.export.export(model, (x,), strict=False).module()
+        y = graph(x).detach().numpy()
+    else:
+        tf = pytest.importorskip("tensorflow", reason="a SavedModel is TensorFlow's")
+        model.export(str(tmp_path), format="tf_saved_model", verbose=False)
+        loaded = tf.saved_model.load(str(tmp_path))
+        y = loaded.serve(images).numpy()
+    assert_close(y, _answer(model, images), 1e-5)
+
+
 @pytest.mark.parametrize(("policy", "tolerance"), [("float16", 5e-3), ("bfloat16", 4e-2)])
 @pytest.mark.parametrize("mixed", [True, False], ids=["mixed", "pure"])
 def test_half_precision_is_close_to_float32(case, data_format, policy, tolerance, mixed):

@@ -2,19 +2,10 @@ import keras
 import numpy as np
 import oracle
 import pytest
-from images import apply, assert_close, to_format
+from images import answer_with_random_weights, assert_close, to_format
 
 import keras_cnnfix as kc
 from keras_cnnfix.checks import PADDING_MODES
-
-
-def _answer(layer, images):
-    """The layer's output and its weights, set to random numbers."""
-    layer.build(to_format(images, layer.data_format).shape)
-    rng = np.random.default_rng(2)
-    weights = [rng.normal(size=w.shape).astype("float32") for w in layer.weights]
-    layer.set_weights(weights)
-    return apply(layer, images, layer.data_format), weights
 
 
 @pytest.mark.parametrize("padding", PADDING_MODES)
@@ -33,7 +24,7 @@ def test_resize_conv2d_matches_the_oracle(padding, settings, out, data_format, r
     layer = kc.ResizeConv2D(
         4, padding=padding, activation="tanh", data_format=data_format, **settings
     )
-    y, (kernel, bias) = _answer(layer, images)
+    y, (kernel, bias) = answer_with_random_weights(layer, images)
     interpolation = settings.get("interpolation", "nearest")
     expected = oracle.resize_conv2d(images, kernel, bias, out, interpolation, padding)
     assert_close(y, np.tanh(expected), 5e-6)
@@ -42,7 +33,7 @@ def test_resize_conv2d_matches_the_oracle(padding, settings, out, data_format, r
 def test_groups_see_only_their_own_channels(data_format, rng):
     images = rng.normal(size=(2, 5, 6, 4)).astype("float32")
     layer = kc.ResizeConv2D(6, groups=2, data_format=data_format)
-    y, (kernel, bias) = _answer(layer, images)
+    y, (kernel, bias) = answer_with_random_weights(layer, images)
     assert kernel.shape == (3, 3, 2, 6)
     expected = oracle.resize_conv2d(images, kernel, bias, (10, 12), "nearest", "reflect", groups=2)
     assert_close(y, expected, 5e-6)
@@ -59,8 +50,8 @@ def test_weights_are_called_as_keras_calls_them():
 
 def test_plain_and_auto_give_the_same_numbers(rng):
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
-    y, _ = _answer(kc.ResizeConv2D(4), images)
-    plain, _ = _answer(kc.ResizeConv2D(4, implementation="plain"), images)
+    y, _ = answer_with_random_weights(kc.ResizeConv2D(4), images)
+    plain, _ = answer_with_random_weights(kc.ResizeConv2D(4, implementation="plain"), images)
     assert_close(y, plain, 1e-6)
 
 
@@ -75,7 +66,7 @@ def test_one_pixel_is_enough_where_the_padding_allows_it(data_format):
     images = np.ones((1, 1, 1, 3))
     for padding in ("edge", "zeros", "symmetric", "wrap", "reflect"):
         layer = kc.ResizeConv2D(4, padding=padding, data_format=data_format)
-        y, (kernel, bias) = _answer(layer, images)
+        y, (kernel, bias) = answer_with_random_weights(layer, images)
         expected = oracle.resize_conv2d(images, kernel, bias, (2, 2), "nearest", padding)
         assert_close(y, expected, 1e-6)
 

@@ -4,19 +4,10 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from images import apply, assert_close, to_format
+from images import answer_with_random_weights, apply, assert_close, to_format
 
 import keras_cnnfix as kc
 from keras_cnnfix.checks import PADDING_MODES
-
-
-def _answer(layer, images):
-    """The layer's output and its weights, set to random numbers."""
-    layer.build(to_format(images, layer.data_format).shape)
-    rng = np.random.default_rng(2)
-    weights = [rng.normal(size=w.shape).astype("float32") for w in layer.weights]
-    layer.set_weights(weights)
-    return apply(layer, images, layer.data_format), weights
 
 
 @pytest.mark.parametrize("order", ["dcr", "crd"])
@@ -34,7 +25,7 @@ def test_subpixel_conv_matches_the_oracle(order, padding, smooth, data_format, r
         activation="tanh",
         data_format=data_format,
     )
-    y, (kernel, bias) = _answer(layer, images)
+    y, (kernel, bias) = answer_with_random_weights(layer, images)
     assert kernel.shape == (3, 4, 3, 12)
     expected = oracle.sub_pixel_conv(
         images, kernel, bias, (2, 3), padding, order, smooth=smooth, activation=np.tanh
@@ -45,7 +36,9 @@ def test_subpixel_conv_matches_the_oracle(order, padding, smooth, data_format, r
 def test_the_layer_is_torchs_pixel_shuffle_of_a_convolution(rng):
     torch = pytest.importorskip("torch")
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
-    y, (kernel, bias) = _answer(kc.SubPixelConv(2, padding="zeros", channel_order="crd"), images)
+    y, (kernel, bias) = answer_with_random_weights(
+        kc.SubPixelConv(2, padding="zeros", channel_order="crd"), images
+    )
     conv = torch.nn.Conv2d(3, 8, 3, padding=1)
     with torch.no_grad():
         conv.weight.copy_(torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()))
@@ -89,7 +82,7 @@ def test_smooth_keeps_a_constant_constant_up_to_the_border(sy, sx, kernel, paddi
     layer = kc.SubPixelConv(
         2, kernel, (sy, sx), padding=padding, smooth=True, activation="relu", use_bias=True
     )
-    y, _ = _answer(layer, np.full((1, 4, 5, 3), 0.7, "float32"))
+    y, _ = answer_with_random_weights(layer, np.full((1, 4, 5, 3), 0.7, "float32"))
     np.testing.assert_allclose(y, np.broadcast_to(y[:, :1, :1], y.shape), atol=1e-5)
 
 
