@@ -50,3 +50,33 @@ def assert_close(actual, expected, tolerance=1e-5):
     scale = max(np.abs(expected).max(), 1e-30)
     worst = np.abs(actual - expected).max() / scale
     assert worst <= tolerance, f"relative difference {worst:.3g}, allowed {tolerance:.3g}"
+
+
+def gradients(function, *arrays):
+    """The gradients of `sum(function(*arrays) ** 2)` with respect to each array, traced."""
+    tensors = [keras.ops.convert_to_tensor(array) for array in arrays]
+
+    def loss(*tensors):
+        return keras.ops.sum(keras.ops.square(function(*tensors)))
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        @tf.function(autograph=False)
+        def gradient(*tensors):
+            with tf.GradientTape() as tape:
+                tape.watch(tensors)
+                y = loss(*tensors)
+            return tape.gradient(y, tensors)
+
+        found = gradient(*tensors)
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        found = jax.jit(jax.grad(loss, argnums=tuple(range(len(tensors)))))(*tensors)
+    else:
+        import torch
+
+        tensors = [tensor.detach().requires_grad_() for tensor in tensors]
+        found = torch.autograd.grad(loss(*tensors), tensors)
+    return [keras.ops.convert_to_numpy(gradient) for gradient in found]

@@ -7,9 +7,7 @@ from keras_cnnfix import checks
 from keras_cnnfix.layers.conv_settings import ConvLayer
 from keras_cnnfix.ops import backend, layout
 from keras_cnnfix.ops.resize import INTERPOLATIONS, resized
-from keras_cnnfix.ops.resize_conv import resize_conv2d
-
-IMPLEMENTATIONS = ("auto", "plain")
+from keras_cnnfix.ops.resize_conv import IMPLEMENTATIONS, has_polyphase, resize_conv2d
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -37,8 +35,9 @@ class ResizeConv2D(ConvLayer):
         padding: How the resized image is continued: `"reflect"`, `"symmetric"`, `"edge"`,
             `"wrap"` or `"zeros"`.
         groups: Number of groups that the channels are split into. Divides C and `filters`.
-        implementation: `"plain"` computes as the formula is written; `"auto"` chooses the fastest
-            exact form, which is the plain one for now.
+        implementation: `"plain"` computes as the formula is written. `"polyphase"` never makes
+            the resized image; for an integer `size`, nearest or bilinear. `"auto"` takes the
+            faster one. The numbers are the same, and so are the weights.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's configured one.
         activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
             bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint: As in
@@ -46,8 +45,8 @@ class ResizeConv2D(ConvLayer):
         **kwargs: `name`, `dtype` and `trainable`.
 
     Raises:
-        ValueError: An argument is out of its range, both `size` and `output_size` are given, or
-            (when called) the border is deeper than the resized image, the channels are not
+        ValueError: An argument is out of its range, both `size` and `output_size` are given,
+            `implementation="polyphase"` where there is no such form, or (when called) the border is deeper than the resized image, the channels are not
             divisible by `groups`, or the input is not a batch of floating-point images.
 
     Source:
@@ -113,12 +112,18 @@ class ResizeConv2D(ConvLayer):
         )
         self.groups = checks.positive_int(self.owner, "groups", groups)
         checks.divisible(self.owner, "`filters`", self.filters, f"filters={filters!r}", self.groups)
-        way_out = ""
-        if implementation == "polyphase":
-            way_out = " The polyphase form is not built yet. 'auto' will take it once it is."
         self.implementation = checks.one_of(
-            self.owner, "implementation", implementation, IMPLEMENTATIONS, way_out
+            self.owner, "implementation", implementation, IMPLEMENTATIONS
         )
+        if implementation == "polyphase" and not has_polyphase(
+            self._scales, self.output_size, self.interpolation
+        ):
+            raise ValueError(
+                f"{self.owner}: `implementation` 'polyphase' must be used with an integer `size` "
+                f"and the interpolation 'nearest' or 'bilinear'. Received: size={size!r}, "
+                f"output_size={output_size!r}, interpolation={interpolation!r}. Use "
+                f"implementation='auto'."
+            )
         if not backend.resize_compiles(self.interpolation):
             self.supports_jit = False
 
@@ -138,6 +143,7 @@ class ResizeConv2D(ConvLayer):
             self.interpolation,
             self.padding,
             self.groups,
+            self.implementation,
             self.data_format,
         )
         return self.activation(self.add_bias(y))

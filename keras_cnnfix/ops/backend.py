@@ -5,9 +5,10 @@ The only file that imports TensorFlow, JAX or PyTorch. Each branch has a test in
 """
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_cnnfix.ops import layout
+from keras_cnnfix.ops import kernels, layout
 
 
 def conv2d(x, kernel, strides, groups, data_format):
@@ -19,6 +20,10 @@ def conv2d(x, kernel, strides, groups, data_format):
         strides: Pair (height, width).
         groups: Number of groups that the input and the output channels are split into.
     """
+    if keras.backend.backend() == "torch" and data_format == "channels_last":
+        # Keras copies the image into channels_first and back into PyTorch's channels_last memory
+        # format, which is what it was: twice the time of a 3x3 convolution (Keras 3.15).
+        return _torch_conv2d(x, kernel, strides, groups)
     # TensorFlow's own CPU kernels convolve in channels_last alone: channels_first works only while
     # oneDNN is on, which it is not on every machine (TensorFlow 2.21).
     transposed = data_format == "channels_first" and _on_tensorflow_cpu()
@@ -28,9 +33,105 @@ def conv2d(x, kernel, strides, groups, data_format):
     # compiled again for each size; the split is exact and several times faster (Keras 3.15).
     if groups > 1 and _on_tensorflow_cpu():
         y = _split_conv2d(x, kernel, strides, groups, data_format)
+    elif (*kernel.shape[:2], *strides, groups) == (1, 1, 1, 1, 1) and (
+        data_format == "channels_last"
+    ):
+        # XLA on a CPU takes up to twice the time for what is a product of matrices (JAX 0.10).
+        pixels = ops.matmul(ops.reshape(x, (-1, kernel.shape[2])), kernel[0, 0])
+        size = layout.spatial_size(ops.shape(x), data_format)
+        y = ops.reshape(pixels, layout.image_shape(-1, size, kernel.shape[3], data_format))
     else:
         y = ops.conv(x, kernel, strides=strides, padding="valid", data_format=data_format)
     return layout.to_channels_first(y) if transposed else y
+
+
+def conv_transpose2d(x, kernel, strides, crops, data_format):
+    """Transposed convolution of `x` with `kernel`: pixel `m` adds tap `a` to pixel `s * m + a`.
+
+    Args:
+        x: Images in `data_format`.
+        kernel: Taps of shape (kh, kw, C, filters), in the dtype of `x`.
+        strides: Pair (height, width).
+        crops: ((top, bottom), (left, right)), how many pixels to cut off the result. At least
+            the two halves of `kernel_size - strides`, which is what Keras calls "same".
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    if keras.backend.backend() == "torch":
+        # PyTorch leaves out what is cut off, where Keras computes it; and Keras copies the image
+        # into another memory format (Keras 3.15).
+        return _torch_conv_transpose2d(x, kernel, strides, crops, data_format)
+    transposed = data_format == "channels_first" and _on_tensorflow_cpu()
+    if transposed:
+        x, data_format = layout.to_channels_last(x), "channels_last"
+    y = ops.conv_transpose(
+        x,
+        ops.swapaxes(kernel, 2, 3),
+        strides=strides,
+        padding="same",
+        data_format=data_format,
+    )
+    already = [kernels.sides(k - s + 1) for k, s in zip(kernel.shape[:2], strides, strict=True)]
+    crops = np.subtract(crops, already).tolist()
+    y = fused(lambda y: _crop2d(y, crops, data_format), y)
+    return layout.to_channels_first(y) if transposed else y
+
+
+def fused(function, *tensors):
+    """`function(*tensors)` in one pass over memory, and its gradient in another.
+
+    Args:
+        function: Linear, without weights of its own. Returns a tensor or a list of tensors.
+        *tensors: Its arguments.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function(*tensors)
+    import tensorflow as tf
+
+    if tf.executing_eagerly():
+        return function(*tensors)
+
+    # TensorFlow makes a pass for each slice, sum and concatenation, and several for the gradient
+    # of each slice (TensorFlow 2.21). The scope asks XLA for one pass, and leaves ordinary
+    # operations in the graph: one that is exported, or that runs where there is no XLA.
+    def scope():
+        return tf.xla.experimental.jit_scope(compile_ops=True)
+
+    specs = [(tensor.shape, tf.shape(tensor), tensor.dtype) for tensor in tensors]
+
+    def gradient(*upstream):
+        with scope(), tf.GradientTape() as tape:
+            # The gradient of a linear function is the same everywhere, also at zero: so the
+            # tensors need not be kept until it is asked for.
+            zeros = [
+                tf.ensure_shape(tf.zeros(shape, dtype), known) for known, shape, dtype in specs
+            ]
+            tape.watch(zeros)
+            y = function(*zeros)
+            return tape.gradient(y, zeros, upstream if isinstance(y, list) else upstream[0])
+
+    @tf.custom_gradient
+    def compiled(*tensors):
+        with scope():
+            return function(*tensors), gradient
+
+    return compiled(*tensors)
+
+
+def cost_of_moving():
+    """What it costs to move one number through memory, in multiplications of a convolution.
+
+    What `resize_conv.fastest_form` weighs its forms with. Fitted to the times of both forms on two
+    cores (`docs/performance.md`); on a GPU nothing was measured.
+    """
+    name = keras.backend.backend()
+    if name == "jax":
+        import jax
+
+        # XLA convolves slowly on a CPU, transposed convolutions and their gradients above all,
+        # but is quick with products of matrices, and sums in one pass (JAX 0.10).
+        return 0 if jax.default_backend() == "cpu" else 100
+    # PyTorch makes a pass for each sum, as TensorFlow does without a graph (`fused`).
+    return 40 if name == "tensorflow" else 100
 
 
 def reflect2d(x, pads, data_format):
@@ -89,12 +190,52 @@ def last(x, count, axis):
     return layout.last(x, count, axis)
 
 
+def pixel(x, index, from_end, axis):
+    """Entry `index` along `axis`, counted from one end; an error where `x` is shorter."""
+    if from_end:
+        return layout.first(last(x, index + 1, axis), 1, axis)
+    return layout.last(first(x, index + 1, axis), 1, axis)
+
+
 def _on_tensorflow_cpu():
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
 
     return not tf.config.list_physical_devices("GPU")
+
+
+def _crop2d(x, crops, data_format):
+    for (before, after), axis in zip(crops, layout.spatial_axes(data_format), strict=True):
+        if before or after:
+            x = layout.every(x, before, ops.shape(x)[axis] - before - after, 1, axis)
+    return x
+
+
+def _torch_conv2d(x, kernel, strides, groups):
+    import torch
+
+    kernel = kernel.permute(3, 2, 0, 1)
+    y = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel, stride=strides, groups=groups)
+    return y.permute(0, 2, 3, 1)
+
+
+def _torch_conv_transpose2d(x, kernel, strides, crops, data_format):
+    import torch
+
+    if data_format == "channels_last":
+        x = x.permute(0, 3, 1, 2)
+    kernel = kernel.permute(2, 3, 0, 1)
+    y = torch.nn.functional.conv_transpose2d(
+        x,
+        kernel,
+        stride=strides,
+        # PyTorch cuts as much off the end as off the start, less `output_padding`.
+        padding=[before for before, _ in crops],
+        output_padding=[max(0, before - after) for before, after in crops],
+    )
+    y = _crop2d(y, [(0, max(0, after - before)) for before, after in crops], "channels_first")
+    return y.permute(0, 2, 3, 1) if data_format == "channels_last" else y
 
 
 def _split_conv2d(x, kernel, strides, groups, data_format):

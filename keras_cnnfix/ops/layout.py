@@ -90,6 +90,11 @@ def to_channels_first(x):
     return ops.transpose(x, (0, 3, 1, 2))
 
 
+def as_channels_last(x, data_format):
+    """A tensor in `data_format` in `channels_last`."""
+    return x if data_format == "channels_last" else to_channels_last(x)
+
+
 def from_channels_last(x, data_format):
     """A `channels_last` tensor in `data_format`."""
     return x if data_format == "channels_last" else to_channels_first(x)

@@ -103,11 +103,17 @@ def test_the_data_format_of_keras_is_the_default():
             r"groups=6\. Use a divisor such as groups=3\.",
         ),
         (
-            {"implementation": "polyphase"},
-            r"ResizeConv2D: `implementation` must be one of 'auto', 'plain'\. Received: "
-            r"implementation='polyphase'\. The polyphase form is not built yet\.",
+            {"implementation": "polyphase", "size": 1.5},
+            r"ResizeConv2D: `implementation` 'polyphase' must be used with an integer `size` and "
+            r"the interpolation 'nearest' or 'bilinear'\. Received: size=1\.5, output_size=None, "
+            r"interpolation='nearest'\. Use implementation='auto'\.",
         ),
-        ({"implementation": "fast"}, r"`implementation` must be .* implementation='fast'\.$"),
+        ({"implementation": "polyphase", "output_size": 9}, r"Received: .* output_size=\(9, 9\)"),
+        ({"implementation": "polyphase", "interpolation": "bicubic"}, r"interpolation='bicubic'"),
+        (
+            {"implementation": "fast"},
+            r"ResizeConv2D: `implementation` must be one of 'auto', 'plain', 'polyphase'\.",
+        ),
         ({"data_format": "NHWC"}, r"ResizeConv2D: `data_format` must be one of"),
     ],
 )

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import oracle
 import pytest
-from images import apply, assert_close
+from images import apply, assert_close, gradients
 
 from keras_cnnfix.ops import backend as branches
 
@@ -52,6 +52,83 @@ def test_a_grouped_convolution_is_not_compiled_anew_for_every_size():
     graph = traced.get_concrete_function(tf.TensorSpec((None, None, None, 4))).graph
     compiled = [op for op in graph.get_operations() if "_XlaMustCompile" in str(op.node_def)]
     assert compiled == []
+
+
+@pytest.mark.parametrize("crops", [((1, 1), (2, 2)), ((2, 1), (2, 3)), ((3, 3), (4, 4))], ids=str)
+@pytest.mark.parametrize("strides", [(2, 2), (3, 1)], ids=str)
+def test_conv_transpose2d_adds_a_tap_for_each_pixel(strides, crops, data_format, rng):
+    images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
+    kernel = rng.normal(size=(4, 5, 3, 2)).astype("float32")
+    expected = np.zeros((2, 4 * strides[0] + 4, 5 * strides[1] + 5, 2))
+    for i in range(5):
+        for j in range(6):
+            block = np.einsum("nc,uvcf->nuvf", images[:, i, j], kernel)
+            y, x = strides[0] * i, strides[1] * j
+            expected[:, y : y + 4, x : x + 5] += block
+    (top, bottom), (left, right) = crops
+    expected = expected[:, top : expected.shape[1] - bottom, left : expected.shape[2] - right]
+    k = keras.ops.convert_to_tensor(kernel)
+    y = apply(
+        lambda x: branches.conv_transpose2d(x, k, strides, crops, data_format), images, data_format
+    )
+    assert_close(y, expected, 1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the branch is PyTorch's")
+def test_a_convolution_copies_no_image_into_another_memory_format(rng):
+    """A permuted view of a channels_last image is what PyTorch calls channels_last already."""
+    import torch
+
+    x = torch.ones((2, 32, 32, 16))
+    kernel = torch.ones((3, 3, 16, 16))
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, record_shapes=True) as profile:
+        branches.conv2d(x, kernel, (1, 1), 1, "channels_last")
+        branches.conv_transpose2d(x, kernel, (2, 2), ((1, 1), (1, 1)), "channels_last")
+    copies = [event for event in profile.events() if event.name in ("aten::copy_", "aten::clone")]
+    assert not [event for event in copies if np.prod(event.input_shapes[0]) >= x.numel()]
+
+
+def _shifted_sum(x, y):
+    return [x[:, 1:] + y[:, :-1], 2 * x]
+
+
+def test_fused_changes_neither_the_values_nor_the_gradients(rng):
+    x, y = rng.normal(size=(2, 2, 5, 4)).astype("float32")
+
+    def function(x, y):
+        first, second = branches.fused(_shifted_sum, x, y)
+        return first[:, :, None] * second[:, 1:, None]
+
+    np.testing.assert_allclose(
+        function(*map(keras.ops.convert_to_tensor, (x, y))),
+        ((x[:, 1:] + y[:, :-1]) * 2 * x[:, 1:])[:, :, None],
+        rtol=1e-6,
+    )
+    first, second = x[:, 1:] + y[:, :-1], 2 * x[:, 1:]
+    along_x, along_y = np.zeros_like(x), np.zeros_like(y)
+    along_x[:, 1:] = 2 * first * second**2 + 4 * first**2 * second
+    along_y[:, :-1] = 2 * first * second**2
+    for gradient, expected in zip(gradients(function, x, y), (along_x, along_y), strict=True):
+        assert_close(gradient, expected, 1e-5)
+
+
+@on_tensorflow
+def test_fused_asks_xla_for_one_pass_and_stays_ordinary_operations():
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, 4))])
+    def traced(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = branches.fused(lambda x: x[:, 1:] + x[:, :-1], x)
+        return tape.gradient(y, x)
+
+    operations = traced.get_concrete_function().graph.get_operations()
+    compiled = {op.type for op in operations if "_XlaCompile" in str(op.node_def)}
+    assert {"StridedSlice", "AddV2", "StridedSliceGrad"} <= compiled
+    assert not [op for op in operations if "Call" in op.type]
+    np.testing.assert_array_equal(traced(tf.ones((1, 3, 4)))[0, :, 0], [1, 2, 1])
 
 
 def test_resize2d_serves_unknown_sizes(rng):
@@ -112,6 +189,13 @@ def test_an_end_of_known_length_is_cut_off(end, rng):
     take = getattr(branches, end)
     y = apply(lambda x: take(x, 3, 2), images, "channels_last")
     np.testing.assert_array_equal(y, images[:, :, :3] if end == "first" else images[:, :, -3:])
+
+
+@pytest.mark.parametrize("from_end", [False, True])
+def test_a_pixel_is_counted_from_either_end(from_end, rng):
+    images = rng.normal(size=(1, 4, 5, 2)).astype("float32")
+    y = apply(lambda x: branches.pixel(x, 1, from_end, 2), images, "channels_last")
+    np.testing.assert_array_equal(y, images[:, :, 3:4] if from_end else images[:, :, 1:2])
 
 
 @on_tensorflow

@@ -6,16 +6,28 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from images import apply, assert_close
+from images import apply, assert_close, gradients, to_format
 
 from keras_cnnfix.checks import PADDING_MODES
-from keras_cnnfix.ops.resize_conv import resize_conv2d
+from keras_cnnfix.ops import backend, resize_conv
+from keras_cnnfix.ops.resize_conv import fastest_form, resize_conv2d
+
+# The form -> a function of images, kernel, factors, interpolation, padding, groups, data format.
+FORMS = {
+    "plain": lambda x, kernel, factors, interpolation, *settings: resize_conv.plain(
+        x, kernel, factors, None, interpolation, *settings
+    ),
+    "products": resize_conv.products,
+    "transposed": lambda x, kernel, factors, interpolation, padding, groups, data_format: (
+        resize_conv.transposed(x, kernel, factors, padding, data_format)
+    ),
+}
 
 
-def _resize_conv(images, kernel, size, interpolation, padding, groups=1):
+def _resize_conv(images, kernel, size, interpolation, padding, groups=1, implementation="auto"):
     size = tuple(Fraction(s) for s in size)
     kernel = keras.ops.convert_to_tensor(kernel)
-    settings = (kernel, size, None, interpolation, padding, groups, "channels_last")
+    settings = (kernel, size, None, interpolation, padding, groups, implementation, "channels_last")
     return apply(lambda x: resize_conv2d(x, *settings), images, "channels_last")
 
 
@@ -23,16 +35,139 @@ def _resize_conv(images, kernel, size, interpolation, padding, groups=1):
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
 @pytest.mark.parametrize("kernel_size", [(1, 1), (2, 2), (3, 3), (4, 3), (5, 5)], ids=str)
 @pytest.mark.parametrize("size", [("2", "2"), ("3", "1"), ("1.5", "4")], ids=str)
-def test_resize_conv2d_matches_the_oracle(padding, interpolation, kernel_size, size):
+@pytest.mark.parametrize("implementation", ["auto", "plain"])
+def test_resize_conv2d_matches_the_oracle(
+    padding, interpolation, kernel_size, size, implementation
+):
     rng = np.random.default_rng(1)
     images = rng.normal(size=(1, 4, 5, 4)).astype("float32")
     kernel = rng.normal(size=(*kernel_size, 2, 4)).astype("float32")
     out = (4 * Fraction(size[0]) // 1, 5 * Fraction(size[1]) // 1)
     assert_close(
-        _resize_conv(images, kernel, size, interpolation, padding, groups=2),
+        _resize_conv(images, kernel, size, interpolation, padding, 2, implementation),
         oracle.resize_conv2d(images, kernel, None, out, interpolation, padding, groups=2),
         2e-6,
     )
+
+
+SETTINGS = [
+    # form, interpolation, groups, kernel size, factors
+    ("products", "nearest", 1, (3, 3), (2, 2)),
+    ("products", "nearest", 2, (5, 4), (2, 3)),
+    ("products", "bilinear", 1, (3, 5), (2, 3)),
+    ("products", "bilinear", 2, (2, 3), (4, 1)),
+    ("products", "nearest", 2, (3, 7), (1, 2)),
+    ("transposed", "nearest", 1, (3, 3), (2, 2)),
+    ("transposed", "nearest", 1, (5, 5), (2, 2)),
+    ("transposed", "nearest", 1, (4, 9), (2, 2)),
+    ("transposed", "nearest", 1, (6, 2), (3, 2)),
+    ("transposed", "nearest", 1, (5, 3), (1, 4)),
+]
+
+
+@pytest.mark.parametrize("padding", PADDING_MODES)
+@pytest.mark.parametrize(
+    ("form", "interpolation", "groups", "kernel_size", "factors"), SETTINGS, ids=str
+)
+def test_every_form_matches_the_oracle_in_value_and_gradient(
+    form, interpolation, groups, kernel_size, factors, padding, data_format
+):
+    rng = np.random.default_rng(3)
+    images = rng.normal(size=(2, 5, 6, 4)).astype("float32")
+    kernel = rng.normal(size=(*kernel_size, 4 // groups, 6)).astype("float32")
+    settings = (factors, interpolation, padding, groups)
+    out = (5 * factors[0], 6 * factors[1])
+    expected = oracle.resize_conv2d(images, kernel, None, out, interpolation, padding, groups)
+
+    x = to_format(images, data_format)
+    y = apply(
+        lambda x: FORMS[form](x, keras.ops.convert_to_tensor(kernel), *settings, data_format),
+        images,
+        data_format,
+    )
+    assert_close(y, expected, 2e-6)
+
+    found = gradients(lambda x, k: FORMS[form](x, k, *settings, data_format), x, kernel)
+    plain = gradients(lambda x, k: FORMS["plain"](x, k, *settings, data_format), x, kernel)
+    for gradient, reference in zip(found, plain, strict=True):
+        assert_close(gradient, reference, 1e-5)
+    # The gradient of the plain form by the oracle: y is linear in the kernel, so along any
+    # direction d the sum of squares changes by 2 <y, y(d)>.
+    direction = rng.normal(size=kernel.shape)
+    along = oracle.resize_conv2d(images, direction, None, out, interpolation, padding, groups)
+    assert_close((plain[1] * direction).sum(), 2 * (expected * along).sum(), 1e-4)
+
+
+@given(
+    seed=st.integers(0, 99),
+    size=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    factors=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    kernel_size=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    interpolation=st.sampled_from(["nearest", "bilinear"]),
+    padding=st.sampled_from(PADDING_MODES),
+    groups=st.sampled_from([1, 2]),
+)
+def test_polyphase_equals_plain(seed, size, factors, kernel_size, interpolation, padding, groups):
+    """For whatever the border allows, down to images of one pixel."""
+    reach = [k // 2 + (padding == "reflect") for k in kernel_size]
+    limited = padding in ("reflect", "symmetric", "wrap")
+    size = [
+        max(n, -(-r // s)) if limited else n for n, r, s in zip(size, reach, factors, strict=True)
+    ]
+    rng = np.random.default_rng(seed)
+    images = rng.normal(size=(1, *size, 2)).astype("float32")
+    kernel = rng.normal(size=(*kernel_size, 2 // groups, 2)).astype("float32")
+    settings = (factors, interpolation, padding, groups)
+    assert_close(
+        _resize_conv(images, kernel, *settings, "polyphase"),
+        _resize_conv(images, kernel, *settings, "plain"),
+        2e-6,
+    )
+
+
+@pytest.mark.parametrize("form", ["products", "transposed"])
+@pytest.mark.parametrize("padding", PADDING_MODES)
+def test_every_form_serves_unknown_sizes(form, padding, rng):
+    images = rng.normal(size=(2, 3, 4, 2)).astype("float32")
+    kernel = rng.normal(size=(5, 5, 2, 3)).astype("float32")
+    settings = ((2, 2), "nearest", padding, 1, "channels_last")
+
+    def function(x):
+        return FORMS[form](x, keras.ops.convert_to_tensor(kernel), *settings)
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        traced = tf.function(function, input_signature=[tf.TensorSpec((None, None, None, 2))])
+        for width in (4, 3):
+            part = images[:, :, :width]
+            expected = FORMS["plain"](keras.ops.convert_to_tensor(part), kernel, *settings)
+            assert_close(traced(part), expected, 2e-6)
+    y = apply(function, images, "channels_last")
+    assert_close(y, oracle.resize_conv2d(images, kernel, None, (6, 8), "nearest", padding), 2e-6)
+
+
+def test_the_form_is_plain_where_nothing_is_resized_or_all_is_border():
+    settings = ("nearest", "edge", 1)
+    assert fastest_form("polyphase", (8, 8), (3, 3, 4, 4), (1, 1), *settings) == "plain"
+    assert fastest_form("polyphase", (1, 8), (9, 9, 4, 4), (2, 2), *settings) == "plain"
+    assert fastest_form("polyphase", (None, 8), (9, 9, 4, 4), (2, 2), *settings) == "plain"
+
+
+def test_the_form_follows_the_channels(monkeypatch):
+    """Many channels: fewer multiplications win. Few: fewer passes over memory."""
+    monkeypatch.setattr(backend, "cost_of_moving", lambda: 40)
+
+    def form(channels, interpolation="nearest", groups=1, implementation="auto"):
+        shape = (3, 3, channels, 32)
+        return fastest_form(
+            implementation, (32, 32), shape, (2, 2), interpolation, "reflect", groups
+        )
+
+    assert [form(c) for c in (256, 75, 74, 3)] == ["products"] * 2 + ["transposed"] * 2
+    assert [form(c, "bilinear") for c in (64, 3)] == ["products", "plain"]
+    assert [form(c, groups=2) for c in (64, 3)] == ["products", "plain"]
+    assert form(3, "bilinear", implementation="polyphase") == "products"
 
 
 @given(
