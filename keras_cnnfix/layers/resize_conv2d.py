@@ -46,8 +46,9 @@ class ResizeConv2D(ConvLayer):
 
     Raises:
         ValueError: An argument is out of its range, both `size` and `output_size` are given,
-            `implementation="polyphase"` where there is no such form, or (when called) the border is deeper than the resized image, the channels are not
-            divisible by `groups`, or the input is not a batch of floating-point images.
+            `implementation="polyphase"` where there is no such form, or (when called) the border
+            is deeper than the resized image, the channels are not divisible by `groups`, or the
+            input is not a batch of floating-point images.
 
     Source:
         Odena, Dumoulin, Olah, Deconvolution and Checkerboard Artifacts, Distill 2016.

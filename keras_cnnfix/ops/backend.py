@@ -4,6 +4,8 @@ The only file that imports TensorFlow, JAX or PyTorch. Each branch has a test in
 `tests/ops/test_backend.py` that fails without it.
 """
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
@@ -71,24 +73,26 @@ def conv_transpose2d(x, kernel, strides, crops, data_format):
         data_format=data_format,
     )
     already = [kernels.sides(k - s + 1) for k, s in zip(kernel.shape[:2], strides, strict=True)]
-    crops = np.subtract(crops, already).tolist()
-    y = fused(lambda y: _crop2d(y, crops, data_format), y)
+    crops = tuple(map(tuple, np.subtract(crops, already).tolist()))
+    y = fused(_crop2d, y, crops=crops, data_format=data_format)
     return layout.to_channels_first(y) if transposed else y
 
 
-def fused(function, *tensors):
-    """`function(*tensors)` in one pass over memory, and its gradient in another.
+def fused(function, *tensors, **settings):
+    """`function(*tensors, **settings)` in one pass over memory, and its gradient in another.
 
     Args:
-        function: Linear, without weights of its own. Returns a tensor or a list of tensors.
+        function: Defined in a module, and linear in the tensors. Returns a tensor or a list.
         *tensors: Its arguments.
+        **settings: Its other arguments, which can be hashed.
     """
     if keras.backend.backend() != "tensorflow":
-        return function(*tensors)
+        return function(*tensors, **settings)
     import tensorflow as tf
 
     if tf.executing_eagerly():
-        return function(*tensors)
+        shapes = tuple(tuple(tensor.shape) for tensor in tensors)
+        return _tensorflow_graph(function, shapes, tuple(settings.items()))(*tensors)
 
     # TensorFlow makes a pass for each slice, sum and concatenation, and several for the gradient
     # of each slice (TensorFlow 2.21). The scope asks XLA for one pass, and leaves ordinary
@@ -106,15 +110,25 @@ def fused(function, *tensors):
                 tf.ensure_shape(tf.zeros(shape, dtype), known) for known, shape, dtype in specs
             ]
             tape.watch(zeros)
-            y = function(*zeros)
+            y = function(*zeros, **settings)
             return tape.gradient(y, zeros, upstream if isinstance(y, list) else upstream[0])
 
     @tf.custom_gradient
     def compiled(*tensors):
         with scope():
-            return function(*tensors), gradient
+            return function(*tensors, **settings), gradient
 
     return compiled(*tensors)
+
+
+@functools.lru_cache(maxsize=1024)
+def _tensorflow_graph(function, shapes, settings):
+    """`fused` as a graph of its own, for tensors of these `shapes`."""
+    import tensorflow as tf
+
+    return tf.function(
+        lambda *tensors: fused(function, *tensors, **dict(settings)), autograph=False
+    )
 
 
 def cost_of_moving():

@@ -114,7 +114,6 @@ def products(x, kernel, factors, interpolation, padding, groups, data_format):
         factors: Pair of ints: how many pixels each pixel becomes.
         x, kernel, interpolation, padding, groups, data_format: As `resize_conv2d` takes them.
     """
-    dtype = x.dtype
     x = layout.as_channels_last(x, data_format)
     kh, kw, channels, filters = kernel.shape
     # An axis that keeps its size gains nothing: its taps stay in the convolution.
@@ -130,25 +129,37 @@ def products(x, kernel, factors, interpolation, padding, groups, data_format):
         backend.conv2d(x, taps, (1, 1), groups, "channels_last")
         for taps in (ops.split(kernel, kh, axis=0) if up_y else [kernel])
     ]
+    y = backend.fused(
+        _shifted_sums,
+        *of_rows,
+        taps=kw if up_x else 1,
+        groups=groups,
+        factors=factors,
+        interpolation=interpolation,
+        padding=padding,
+    )
+    return layout.from_channels_last(y, data_format)
+
+
+def _shifted_sums(*of_rows, taps, groups, factors, interpolation, padding):
+    """The image that `of_rows` add up to: of each tap along the height, where that is resized, the
+    products (N, H, W, groups * taps * filters) with each of `taps` along the width.
+    """
     rows, columns = layout.spatial_axes("channels_last")
-    height, width = layout.spatial_size(ops.shape(of_rows[0]), "channels_last")
-    taps_apart = (-1, height, width, groups, kw if up_x else 1, filters // groups)
-
-    def shifted_sums(*of_rows):
-        phases = [at_least_float32(ops.reshape(z, taps_apart)) for z in of_rows]
-        if up_y:
-            phases = tap_sums(phases, factors[0], interpolation, padding, rows)
-        lines = []
-        for phase in phases:
-            of_columns = [phase[..., tap, :] for tap in range(taps_apart[-2])]
-            if up_x:
-                of_columns = tap_sums(of_columns, factors[1], interpolation, padding, columns)
-            lines.append(ops.stack(of_columns, axis=columns + 1))
-        y = ops.stack(lines, axis=rows + 1)
-        y = ops.reshape(y, (-1, height * factors[0], width * factors[1], filters))
-        return ops.cast(y, dtype)
-
-    return layout.from_channels_last(backend.fused(shifted_sums, *of_rows), data_format)
+    _, height, width, channels = ops.shape(of_rows[0])
+    taps_apart = (-1, height, width, groups, taps, channels // (groups * taps))
+    phases = [at_least_float32(ops.reshape(z, taps_apart)) for z in of_rows]
+    if factors[0] > 1:
+        phases = tap_sums(phases, factors[0], interpolation, padding, rows)
+    lines = []
+    for phase in phases:
+        of_columns = [phase[..., tap, :] for tap in range(taps)]
+        if factors[1] > 1:
+            of_columns = tap_sums(of_columns, factors[1], interpolation, padding, columns)
+        lines.append(ops.stack(of_columns, axis=columns + 1))
+    y = ops.stack(lines, axis=rows + 1)
+    y = ops.reshape(y, (-1, height * factors[0], width * factors[1], channels // taps))
+    return ops.cast(y, of_rows[0].dtype)
 
 
 def transposed(x, kernel, factors, padding, data_format):
@@ -169,21 +180,17 @@ def transposed(x, kernel, factors, padding, data_format):
         crops.append((s * border[-1][0] + after, s * border[-1][1] + before))
     # Of a pixel that became several, a reflection repeats all but one, a symmetric border all:
     # what the ones lack is added at the end.
-    modes = ["symmetric" if s > 1 and padding == "reflect" else padding for s in factors]
+    modes = tuple("symmetric" if s > 1 and padding == "reflect" else padding for s in factors)
     ends = _inexact_ends(kernel_size, factors, padding)
-    axes = layout.spatial_axes(data_format)
-
-    def prepare(x):
-        padded = pad2d(x, (border[0], (0, 0)), modes[0], data_format)
-        padded = pad2d(padded, ((0, 0), border[1]), modes[1], data_format)
-        return [padded, *(_lacking(x, end, factors, data_format) for end in ends)]
-
-    def finish(y, *additions):
-        for end, addition in zip(ends, additions, strict=True):
-            y = _add_at_end(y, addition, end.is_last, axes[end.index])
-        return y
-
-    padded, *lacking = backend.fused(prepare, x)
+    padded, *lacking = backend.fused(
+        _with_border,
+        x,
+        border=tuple(border),
+        modes=modes,
+        ends=ends,
+        factors=factors,
+        data_format=data_format,
+    )
     y = backend.conv_transpose2d(padded, composite, factors, crops, data_format)
     if not ends:
         return y
@@ -193,7 +200,13 @@ def transposed(x, kernel, factors, padding, data_format):
         _response(pixels, end, kernel, factors, (padding, modes[0])[end.index], data_format)
         for pixels, end in zip(lacking, ends, strict=True)
     ]
-    return backend.fused(finish, y, *additions)
+    return backend.fused(_add_at_ends, y, *additions, ends=ends, data_format=data_format)
+
+
+def _with_border(x, border, modes, ends, factors, data_format):
+    padded = pad2d(x, (border[0], (0, 0)), modes[0], data_format)
+    padded = pad2d(padded, ((0, 0), border[1]), modes[1], data_format)
+    return [padded, *(_lacking(x, end, factors, data_format) for end in ends)]
 
 
 def _box_matrix(taps, factor):
@@ -213,14 +226,14 @@ class _End(NamedTuple):
 def _inexact_ends(kernel_size, factors, padding):
     """The ends where a reflection is deeper than one pixel became."""
     if padding != "reflect":
-        return []
+        return ()
     counts = [
         _End(index, is_last, side - s + 1)
         for index, (k, s) in enumerate(zip(kernel_size, factors, strict=True))
         if s > 1
         for is_last, side in enumerate(kernels.sides(k))
     ]
-    return [end for end in counts if end.count > 0]
+    return tuple(end for end in counts if end.count > 0)
 
 
 def _lacking(x, end, factors, data_format):
@@ -270,11 +283,16 @@ def _response(steps, end, kernel, factors, padding, data_format):
     return ops.concatenate(pixels, axis=layout.spatial_axes(data_format)[index])
 
 
-def _add_at_end(y, addition, is_last, axis):
-    count = addition.shape[axis]
-    others = ops.shape(y)[axis] - count
-    if is_last:
-        parts = [layout.first(y, others, axis), layout.last(y, count, axis) + addition]
-    else:
-        parts = [layout.first(y, count, axis) + addition, layout.every(y, count, others, 1, axis)]
-    return ops.concatenate(parts, axis=axis)
+def _add_at_ends(y, *additions, ends, data_format):
+    for (index, is_last, count), addition in zip(ends, additions, strict=True):
+        axis = layout.spatial_axes(data_format)[index]
+        others = ops.shape(y)[axis] - count
+        if is_last:
+            parts = [layout.first(y, others, axis), layout.last(y, count, axis) + addition]
+        else:
+            parts = [
+                layout.first(y, count, axis) + addition,
+                layout.every(y, count, others, 1, axis),
+            ]
+        y = ops.concatenate(parts, axis=axis)
+    return y

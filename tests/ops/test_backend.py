@@ -89,15 +89,15 @@ def test_a_convolution_copies_no_image_into_another_memory_format(rng):
     assert not [event for event in copies if np.prod(event.input_shapes[0]) >= x.numel()]
 
 
-def _shifted_sum(x, y):
-    return [x[:, 1:] + y[:, :-1], 2 * x]
+def _shifted_sum(x, y, factor):
+    return [x[:, 1:] + y[:, :-1], factor * x]
 
 
 def test_fused_changes_neither_the_values_nor_the_gradients(rng):
     x, y = rng.normal(size=(2, 2, 5, 4)).astype("float32")
 
     def function(x, y):
-        first, second = branches.fused(_shifted_sum, x, y)
+        first, second = branches.fused(_shifted_sum, x, y, factor=2)
         return first[:, :, None] * second[:, 1:, None]
 
     np.testing.assert_allclose(
@@ -113,6 +113,10 @@ def test_fused_changes_neither_the_values_nor_the_gradients(rng):
         assert_close(gradient, expected, 1e-5)
 
 
+def _neighbours(x):
+    return x[:, 1:] + x[:, :-1]
+
+
 @on_tensorflow
 def test_fused_asks_xla_for_one_pass_and_stays_ordinary_operations():
     import tensorflow as tf
@@ -121,7 +125,7 @@ def test_fused_asks_xla_for_one_pass_and_stays_ordinary_operations():
     def traced(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = branches.fused(lambda x: x[:, 1:] + x[:, :-1], x)
+            y = branches.fused(_neighbours, x)
         return tape.gradient(y, x)
 
     operations = traced.get_concrete_function().graph.get_operations()

@@ -51,26 +51,26 @@ def test_resize_conv2d_matches_the_oracle(
 
 
 SETTINGS = [
-    # form, interpolation, groups, kernel size, factors
-    ("products", "nearest", 1, (3, 3), (2, 2)),
-    ("products", "nearest", 2, (5, 4), (2, 3)),
-    ("products", "bilinear", 1, (3, 5), (2, 3)),
-    ("products", "bilinear", 2, (2, 3), (4, 1)),
-    ("products", "nearest", 2, (3, 7), (1, 2)),
-    ("transposed", "nearest", 1, (3, 3), (2, 2)),
-    ("transposed", "nearest", 1, (5, 5), (2, 2)),
-    ("transposed", "nearest", 1, (4, 9), (2, 2)),
-    ("transposed", "nearest", 1, (6, 2), (3, 2)),
-    ("transposed", "nearest", 1, (5, 3), (1, 4)),
+    # form, interpolation, groups, kernel size, factors, data format
+    ("products", "nearest", 1, (3, 3), (2, 2), "channels_last"),
+    ("products", "nearest", 2, (5, 4), (2, 3), "channels_first"),
+    ("products", "bilinear", 1, (3, 3), (2, 2), "channels_first"),
+    ("products", "bilinear", 2, (2, 5), (3, 1), "channels_last"),
+    ("products", "nearest", 2, (3, 7), (1, 2), "channels_last"),
+    ("transposed", "nearest", 1, (3, 3), (2, 2), "channels_last"),
+    ("transposed", "nearest", 1, (5, 5), (2, 2), "channels_first"),
+    ("transposed", "nearest", 1, (4, 9), (2, 2), "channels_last"),
+    ("transposed", "nearest", 1, (6, 2), (3, 2), "channels_first"),
+    ("transposed", "nearest", 1, (5, 3), (1, 4), "channels_last"),
 ]
 
 
 @pytest.mark.parametrize("padding", PADDING_MODES)
 @pytest.mark.parametrize(
-    ("form", "interpolation", "groups", "kernel_size", "factors"), SETTINGS, ids=str
+    ("form", "interpolation", "groups", "kernel_size", "factors", "data_format"), SETTINGS, ids=str
 )
 def test_every_form_matches_the_oracle_in_value_and_gradient(
-    form, interpolation, groups, kernel_size, factors, padding, data_format
+    form, interpolation, groups, kernel_size, factors, data_format, padding
 ):
     rng = np.random.default_rng(3)
     images = rng.normal(size=(2, 5, 6, 4)).astype("float32")
