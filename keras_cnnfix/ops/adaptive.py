@@ -1,8 +1,10 @@
 """Low-pass filters that differ from position to position and from group to group of channels."""
 
+from itertools import product
+
 from keras import ops
 
-from keras_cnnfix.ops import layout
+from keras_cnnfix.ops import backend, layout
 from keras_cnnfix.ops.precision import at_least_float32
 
 NORMALIZATIONS = ("group", "joint")
@@ -34,6 +36,19 @@ def adaptive_filter2d(x, logits, kernel_size, strides, groups, normalization, da
         Zou, Xiao, Yu, Lee, Delving Deeper into Anti-aliasing in ConvNets, BMVC 2020.
         https://arxiv.org/abs/2008.09604.
     """
+    return backend.fused(
+        _filtered,
+        x,
+        logits,
+        kernel_size=kernel_size,
+        strides=strides,
+        groups=groups,
+        normalization=normalization,
+        data_format=data_format,
+    )
+
+
+def _filtered(x, logits, kernel_size, strides, groups, normalization, data_format):
     channel_axis = layout.channel_axis(data_format)
     taps_axis = channel_axis + 1  # once the channels are split into (groups, taps)
     channels = x.shape[channel_axis]
@@ -48,20 +63,33 @@ def adaptive_filter2d(x, logits, kernel_size, strides, groups, normalization, da
 
     pixels = layout.arrange(-1, size, (groups, channels // groups), data_format)
     sums = 0.0
-    for tap in range(taps):
-        shifted = x
-        for offset, n, stride, axis in zip(
-            divmod(tap, kernel_size[1]),
-            size,
-            strides,
-            layout.spatial_axes(data_format),
-            strict=True,
-        ):
-            shifted = layout.every(shifted, offset, n, stride, axis)
+    for tap, shifted in enumerate(_taps(x, kernel_size, strides, size, data_format)):
         # One tap of every group, its axis of length 1 standing for the channels of the group.
         weights = layout.every(filters, tap, 1, 1, taps_axis)
         sums += weights * ops.cast(ops.reshape(shifted, pixels), filters.dtype)
     return ops.cast(ops.reshape(sums, layout.image_shape(-1, size, channels, data_format)), x.dtype)
+
+
+def _taps(x, kernel_size, strides, size, data_format):
+    """What each tap of a kernel reads at the kept positions, in `size` (height, width), row by row.
+
+    Subsampled first, then shifted: so a gradient is spread over the pixels of `x` once for each
+    way to subsample it, not once for each tap.
+    """
+    axes = layout.spatial_axes(data_format)
+    subsampled = {}
+    for tap in product(*(range(k) for k in kernel_size)):
+        start = tuple(t % stride for t, stride in zip(tap, strides, strict=True))
+        if start not in subsampled:
+            image = x
+            for first, stride, axis in zip(start, strides, axes, strict=True):
+                count = (ops.shape(x)[axis] - first + stride - 1) // stride
+                image = layout.every(image, first, count, stride, axis)
+            subsampled[start] = image
+        shifted = subsampled[start]
+        for t, stride, n, axis in zip(tap, strides, size, axes, strict=True):
+            shifted = layout.every(shifted, t // stride, n, 1, axis)
+        yield shifted
 
 
 def _softmax(x, axis):

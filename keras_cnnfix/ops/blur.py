@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_cnnfix.ops import kernels, layout
+from keras_cnnfix.ops import backend, kernels, layout
 from keras_cnnfix.ops.padding import pad2d
 from keras_cnnfix.ops.precision import at_least_float32
 
@@ -27,7 +27,7 @@ def blur_pool2d(x, kernel_size, strides, padding, data_format):
     """
     taps = tuple(kernels.binomial(k) for k in kernel_size)
     x = pad2d(x, kernels.border_of(kernel_size), padding, data_format)
-    return _separable_filter2d(x, taps, strides, data_format)
+    return _filter2d(x, taps, strides, data_format)
 
 
 def block_box_filter2d(x, size, data_format):
@@ -49,6 +49,12 @@ def block_box_filter2d(x, size, data_format):
         Sugawara, Shiota, Kiya, Super-Resolution using Convolutional Neural Networks without Any
         Checkerboard Artifacts, ICIP 2018. https://arxiv.org/abs/1806.02658.
     """
+    x = backend.fused(_with_repeated_blocks, x, linear=True, size=size, data_format=data_format)
+    taps = tuple(kernels.box(n) for n in size)
+    return _filter2d(x, taps, (1, 1), data_format)
+
+
+def _with_repeated_blocks(x, size, data_format):
     for n, axis in zip(size, layout.spatial_axes(data_format), strict=True):
         before, after = kernels.sides(n)
         parts = [x]
@@ -57,18 +63,10 @@ def block_box_filter2d(x, size, data_format):
         if after:
             parts.append(layout.first(layout.last(x, n, axis), after, axis))
         x = ops.concatenate(parts, axis=axis)
-    taps = tuple(kernels.box(n) for n in size)
-    return _separable_filter2d(x, taps, (1, 1), data_format)
+    return x
 
 
-def _separable_filter2d(x, taps, strides, data_format):
-    """Weighted sums of shifted slices along each axis in turn, without padding."""
-    dtype = x.dtype
-    x = at_least_float32(x)
-    for weights, stride, axis in zip(taps, strides, layout.spatial_axes(data_format), strict=True):
-        count = (ops.shape(x)[axis] - len(weights)) // stride + 1
-        x = sum(
-            layout.every(x, t, count, stride, axis) * float(weight)
-            for t, weight in enumerate(weights)
-        )
-    return ops.cast(x, dtype)
+def _filter2d(x, taps, strides, data_format):
+    """Every channel of `x` filtered with `taps` (along the height, along the width)."""
+    y = backend.depthwise_conv2d(at_least_float32(x), taps, strides, data_format)
+    return ops.cast(y, x.dtype)

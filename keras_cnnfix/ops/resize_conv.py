@@ -132,6 +132,7 @@ def products(x, kernel, factors, interpolation, padding, groups, data_format):
     y = backend.fused(
         _shifted_sums,
         *of_rows,
+        linear=True,
         taps=kw if up_x else 1,
         groups=groups,
         factors=factors,
@@ -185,6 +186,7 @@ def transposed(x, kernel, factors, padding, data_format):
     padded, *lacking = backend.fused(
         _with_border,
         x,
+        linear=True,
         border=tuple(border),
         modes=modes,
         ends=ends,
@@ -200,7 +202,9 @@ def transposed(x, kernel, factors, padding, data_format):
         _response(pixels, end, kernel, factors, (padding, modes[0])[end.index], data_format)
         for pixels, end in zip(lacking, ends, strict=True)
     ]
-    return backend.fused(_add_at_ends, y, *additions, ends=ends, data_format=data_format)
+    return backend.fused(
+        _add_at_ends, y, *additions, linear=True, ends=ends, data_format=data_format
+    )
 
 
 def _with_border(x, border, modes, ends, factors, data_format):

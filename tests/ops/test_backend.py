@@ -97,7 +97,7 @@ def test_fused_changes_neither_the_values_nor_the_gradients(rng):
     x, y = rng.normal(size=(2, 2, 5, 4)).astype("float32")
 
     def function(x, y):
-        first, second = branches.fused(_shifted_sum, x, y, factor=2)
+        first, second = branches.fused(_shifted_sum, x, y, linear=True, factor=2)
         return first[:, :, None] * second[:, 1:, None]
 
     np.testing.assert_allclose(
