@@ -3,6 +3,7 @@
 #
 #   make demo                  trains the style-transfer example and writes a picture, on TensorFlow
 #   make test                  linter, type checker, and the tests on every backend
+#   make bench                 times the layers against what is used today, on every backend
 #   make demo BACKEND=jax      on one backend of your choice: tensorflow, jax or torch
 #   make test BACKEND=torch
 
@@ -23,12 +24,14 @@ endif
 DEMO_BACKEND := $(or $(BACKEND),tensorflow)
 TEST_BACKENDS := $(or $(BACKEND),$(BACKENDS))
 
-.PHONY: demo test lint clean
+.PHONY: demo test bench lint clean
 
 demo: $(VENV)/.ready-$(DEMO_BACKEND)
 	KERAS_BACKEND=$(DEMO_BACKEND) $(RUN) examples/style_transfer.py --out out/demo
 
 test: lint $(addprefix test-,$(TEST_BACKENDS))
+
+bench: $(addprefix bench-,$(TEST_BACKENDS))
 
 lint: $(addprefix $(VENV)/.ready-,$(TEST_BACKENDS))
 	$(RUN) -m ruff check .
@@ -41,6 +44,11 @@ lint: $(addprefix $(VENV)/.ready-,$(TEST_BACKENDS))
 $(addprefix test-,$(BACKENDS)): test-%: $(VENV)/.ready-%
 	@echo "== pytest on $* =="
 	KERAS_BACKEND=$* $(RUN) -m pytest -n 2
+
+.PHONY: $(addprefix bench-,$(BACKENDS))
+$(addprefix bench-,$(BACKENDS)): bench-%: $(VENV)/.ready-%
+	@mkdir -p out
+	KERAS_BACKEND=$* $(RUN) -m benchmarks --json out/bench-$*.json
 
 $(VENV)/.ready-%: constraints.txt setup.cfg pyproject.toml
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)

@@ -124,6 +124,8 @@ def fused(function, *tensors, linear=False, **settings):
     import tensorflow as tf
 
     if tf.executing_eagerly():
+        if sum(tensor.shape.num_elements() for tensor in tensors) < _WORTH_COMPILING:
+            return function(*tensors, **settings)
         shapes = tuple(tuple(tensor.shape) for tensor in tensors)
         return _tensorflow_graph(function, shapes, linear, tuple(settings.items()))(*tensors)
 
@@ -154,6 +156,10 @@ def fused(function, *tensors, linear=False, **settings):
         return outputs, gradient
 
     return compiled(*tensors)
+
+
+# Numbers that an eager operation must work on before a compiled one is worth its tenth of a second.
+_WORTH_COMPILING = 2**16
 
 
 @functools.lru_cache(maxsize=1024)

@@ -4,6 +4,8 @@ An axis that is up-sampled by `factor` consists of `factor` phases: phase `r` ho
 `r, factor + r, 2 * factor + r, ...`, as many as the axis had before.
 """
 
+from typing import Any
+
 from keras import ops
 
 from keras_cnnfix.ops import backend, kernels, layout
@@ -55,7 +57,7 @@ def _phase(phase, resized, factor, padding, axis):
 
     # Tap `t` reads pixel `m + offset` of one phase of its image. Taps of the same offset are
     # summed before they are shifted.
-    summed = {}
+    summed: dict[int, Any] = {}
     for t, images in enumerate(resized):
         offset, source = divmod(phase + t - before, factor)
         image = images[source]

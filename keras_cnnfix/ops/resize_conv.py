@@ -199,7 +199,7 @@ def transposed(x, kernel, factors, padding, data_format):
     additions = [
         # Both ends of the height with reflected columns, those of the width without: the corners
         # count once.
-        _response(pixels, end, kernel, factors, (padding, modes[0])[end.index], data_format)
+        _response(pixels, end, kernel, factors, (padding, modes[0])[end.side], data_format)
         for pixels, end in zip(lacking, ends, strict=True)
     ]
     return backend.fused(
@@ -215,16 +215,16 @@ def _with_border(x, border, modes, ends, factors, data_format):
 
 def _box_matrix(taps, factor):
     """Convolves `taps` taps, in reverse, with a box of `factor`."""
-    box = sum(np.eye(taps + factor - 1, taps, -shift) for shift in range(factor))
-    return box[:, ::-1]
+    boxes = [np.eye(taps + factor - 1, taps, -shift) for shift in range(factor)]
+    return np.sum(boxes, axis=0)[:, ::-1]
 
 
 class _End(NamedTuple):
     """An end of the result whose outermost pixels no border of the small image makes exact."""
 
-    index: int  # 0: of the height, 1: of the width
+    side: int  # 0: of the height, 1: of the width
     is_last: bool
-    count: int  # of pixels
+    pixels: int
 
 
 def _inexact_ends(kernel_size, factors, padding):
@@ -232,12 +232,12 @@ def _inexact_ends(kernel_size, factors, padding):
     if padding != "reflect":
         return ()
     counts = [
-        _End(index, is_last, side - s + 1)
-        for index, (k, s) in enumerate(zip(kernel_size, factors, strict=True))
+        _End(side, is_last, reach - s + 1)
+        for side, (k, s) in enumerate(zip(kernel_size, factors, strict=True))
         if s > 1
-        for is_last, side in enumerate(kernels.sides(k))
+        for is_last, reach in zip((False, True), kernels.sides(k), strict=True)
     ]
-    return tuple(end for end in counts if end.count > 0)
+    return tuple(end for end in counts if end.pixels > 0)
 
 
 def _lacking(x, end, factors, data_format):
@@ -247,23 +247,23 @@ def _lacking(x, end, factors, data_format):
     Returns:
         A tensor of one pixel along the axis, and of the steps one after the other as channels.
     """
-    axis, factor = layout.spatial_axes(data_format)[end.index], factors[end.index]
-    steps = (end.count - 1) // factor + 1
+    axis, factor = layout.spatial_axes(data_format)[end.side], factors[end.side]
+    steps = (end.pixels - 1) // factor + 1
     pixels = [backend.pixel(x, index, end.is_last, axis) for index in range(steps + 1)]
     differences = [inner - outer for outer, inner in pairwise(pixels)]
     return ops.concatenate(differences, axis=layout.channel_axis(data_format))
 
 
 def _response(steps, end, kernel, factors, padding, data_format):
-    """What the kernel makes of the `steps` beyond an end: its outermost `end.count` pixels."""
-    index, is_last, count = end
-    factor, taps = factors[index], kernel.shape[index]
+    """What the kernel makes of the `steps` beyond an end: its outermost `end.pixels` pixels."""
+    side, is_last, count = end
+    factor, taps = factors[side], kernel.shape[side]
     before, _ = kernels.sides(taps)
 
     def tap(position, step):
         t = before + (1 if is_last else -1) * (position + factor * step)
         inside = 0 <= t < taps
-        plane = layout.every(kernel, t if inside else 0, 1, 1, index)
+        plane = layout.every(kernel, t if inside else 0, 1, 1, side)
         return plane if inside else ops.zeros_like(plane)
 
     count_of_steps = (count - 1) // factor + 1
@@ -272,7 +272,7 @@ def _response(steps, end, kernel, factors, padding, data_format):
         ops.concatenate([tap(position, step + 1) for step in range(count_of_steps)], axis=2)
         for position in positions
     ]
-    along_other = tuple(1 if i == index else s for i, s in enumerate(factors))
+    along_other = tuple(1 if i == side else s for i, s in enumerate(factors))
     y = plain(
         steps,
         ops.concatenate(planes, axis=3),
@@ -284,12 +284,12 @@ def _response(steps, end, kernel, factors, padding, data_format):
         data_format,
     )
     pixels = ops.split(y, count, axis=layout.channel_axis(data_format))
-    return ops.concatenate(pixels, axis=layout.spatial_axes(data_format)[index])
+    return ops.concatenate(pixels, axis=layout.spatial_axes(data_format)[side])
 
 
 def _add_at_ends(y, *additions, ends, data_format):
-    for (index, is_last, count), addition in zip(ends, additions, strict=True):
-        axis = layout.spatial_axes(data_format)[index]
+    for (side, is_last, count), addition in zip(ends, additions, strict=True):
+        axis = layout.spatial_axes(data_format)[side]
         others = ops.shape(y)[axis] - count
         if is_last:
             parts = [layout.first(y, others, axis), layout.last(y, count, axis) + addition]

@@ -113,6 +113,21 @@ def test_fused_changes_neither_the_values_nor_the_gradients(rng):
         assert_close(gradient, expected, 1e-5)
 
 
+@on_tensorflow
+@pytest.mark.parametrize("linear", [False, True])
+def test_fused_compiles_large_tensors_eagerly_too(linear, rng):
+    import tensorflow as tf
+
+    x = tf.constant(rng.normal(size=(2, 300, 128)).astype("float32"))
+    before = branches._tensorflow_graph.cache_info().currsize
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = branches.fused(_neighbours, x, linear=linear)
+    assert branches._tensorflow_graph.cache_info().currsize == before + 1
+    np.testing.assert_allclose(y, x[:, 1:] + x[:, :-1], rtol=1e-6)
+    np.testing.assert_array_equal(tape.gradient(y, x)[0, :3, 0], [1, 2, 2])
+
+
 def _neighbours(x):
     return x[:, 1:] + x[:, :-1]
 

@@ -1,0 +1,80 @@
+"""Competitors, timed in turns."""
+
+import gc
+import statistics
+import time
+
+import keras
+
+ROUNDS = 9
+
+
+def race(functions, rounds=ROUNDS):
+    """The median time of each function in milliseconds: by name, called in turns.
+
+    The machine may be shared: in turns, all of them meet the same weather.
+    """
+    for function in functions.values():
+        # TensorFlow compiles some functions at their second call only.
+        for _ in range(3):
+            finish(function())
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            for name, function in functions.items():
+                start = time.perf_counter()
+                finish(function())
+                times[name].append(time.perf_counter() - start)
+    finally:
+        gc.enable()
+    return {name: 1000 * statistics.median(samples) for name, samples in times.items()}
+
+
+def finish(result):
+    """Waits until `result` is computed."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.block_until_ready(result)
+
+
+def compiled(function):
+    """`function` of tensors as a user's own loop would run it: traced on TensorFlow and JAX."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, autograph=False)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    import torch
+
+    return torch.no_grad()(function)
+
+
+def gradient(function):
+    """The gradients of `sum(function(x, w) ** 2) / 2` with respect to `x` and `w`."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        def traced(x, w):
+            with tf.GradientTape() as tape:
+                tape.watch([x, w])
+                y = function(x, w)
+            return tape.gradient(y, [x, w], tf.stop_gradient(y))
+
+        return tf.function(traced, autograph=False)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(jax.grad(lambda x, w: (function(x, w) ** 2).sum() / 2, argnums=(0, 1)))
+    import torch
+
+    def gradients(x, w):
+        x, w = (tensor.detach().requires_grad_() for tensor in (x, w))
+        y = function(x, w)
+        return torch.autograd.grad(y, [x, w], y.detach())
+
+    return gradients
