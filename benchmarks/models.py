@@ -46,14 +46,22 @@ def transposed(filters, kernel_size, size):
     return [layers.Conv2DTranspose(filters, kernel_size + size - 1, size, padding="same")]
 
 
-def decoder(stages, upsampling, kernel_size=3, size=2, batch_norm=False, **settings):
-    """A model of one `upsampling` a stage, each followed by a ReLU."""
+def decoder(
+    stages,
+    upsampling,
+    kernel_size=3,
+    size=2,
+    batch_norm=False,
+    activation="relu",
+    **settings,
+):
+    """A model of one `upsampling` a stage, each followed by an activation."""
     side, (channels, *filters) = stages
     steps = [keras.Input((side, side, channels))]
     for n in filters:
         steps += upsampling(n, kernel_size, size, **settings)
         steps += [layers.BatchNormalization()] if batch_norm else []
-        steps += [layers.ReLU()]
+        steps += [layers.Activation(activation)]
     return keras.Sequential(steps)
 
 

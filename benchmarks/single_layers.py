@@ -100,11 +100,13 @@ def _adaptive_direct(taps):
         n, height, width, channels = x.shape
         x = ops.pad(x, ((0, 0), sides, sides, (0, 0)), mode="reflect")
         filters = ops.conv(x, w, padding="valid", data_format=CHANNELS_LAST)
-        filters = ops.softmax(ops.reshape(filters, (n, height, width, 8, 1, taps**2)), axis=-1)
+        filters = ops.softmax(ops.reshape(filters, (n, height, width, 8, taps**2)), axis=-1)
         copies = [x[:, u : u + height, v : v + width] for u in range(taps) for v in range(taps)]
         copies = ops.stack(copies, axis=-1)
         copies = ops.reshape(copies, (n, height, width, 8, channels // 8, taps**2))
-        y = ops.reshape(ops.sum(copies * filters, axis=-1), (n, height, width, channels))
+        y = ops.reshape(
+            ops.sum(copies * filters[:, :, :, :, None], axis=-1), (n, height, width, channels)
+        )
         return y[:, ::2, ::2]
 
     return function

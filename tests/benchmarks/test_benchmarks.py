@@ -37,8 +37,7 @@ def test_decoders_are_timed_step_by_step(tiny, tmp_path, capsys):
 
 
 def test_competitors_that_differ_are_refused(tiny, monkeypatch):
-    monkeypatch.setattr(models, "composite_kernel", lambda kernel, size: 0)
-    monkeypatch.setattr(program, "_set_equal_weights", lambda model, source, size: None)
+    monkeypatch.setattr(program, "_set_equal_kernels", lambda model, source, size: None)
     with pytest.raises(AssertionError, match=r"the competitors differ by"):
         program.main(["--parts", "decoders", "--rounds", "1"])
 
