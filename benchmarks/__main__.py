@@ -25,7 +25,10 @@ DECODERS = [
     ("dcgan", 3, 2, 32, True),
     ("dcgan", 5, 2, 32, False),
     ("style transfer", 3, 2, 2, False),
+    ("style transfer", 5, 2, 2, False),
+    ("style transfer in one step", 3, 4, 2, False),
     ("latent decoder", 3, 2, 4, False),
+    ("latent decoder", 5, 2, 4, False),
 ]
 PARTS = ("decoders", "layers", "memory", "limit")
 

@@ -10,6 +10,7 @@ import keras_cnnfix as kc
 STAGES = {
     "dcgan": (8, [256, 128, 64, 32]),
     "style transfer": (64, [128, 64, 32]),
+    "style transfer in one step": (64, [128, 32]),
     "latent decoder": (16, [512, 256, 128, 128]),
 }
 
