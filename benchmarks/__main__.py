@@ -140,7 +140,8 @@ def _assert_equal_steps(stages, options, title):
         ]
         images, targets = _batch(pair[0], 2)
         _set_equal_kernels(pair[1], pair[0], size)
-        _assert_close(*(model.predict_on_batch(images) for model in pair), title)
+        answers = [model.predict_on_batch(images) for model in pair]
+        _assert_close(answers[0], answers[1], title)
         steps = []
         for model in pair:
             # So large a step that the kernels before it do not matter for its precision.
@@ -225,11 +226,13 @@ def run_limit(rounds):
 
         functions = {
             "dense": compiled(lambda x, w: backend.conv2d(x, w, (1, 1), 1, "channels_last")),
-            "plain": compiled(lambda x, w, s=size: resize_conv.plain(x, w, s[0], None, *s[1:])),
-            "transposed": compiled(
-                lambda x, w, s=size: resize_conv.transposed(x, w, s[0], s[2], s[4])
+            "plain": compiled(
+                lambda x, w, s=size: resize_conv.plain(x, w, None, s[0], None, *s[1:])
             ),
-            "products": compiled(lambda x, w, s=size: resize_conv.products(x, w, *s)),
+            "transposed": compiled(
+                lambda x, w, s=size: resize_conv.transposed(x, w, None, s[0], s[2], s[4])
+            ),
+            "products": compiled(lambda x, w, s=size: resize_conv.products(x, w, None, *s)),
         }
         calls = {
             name: _call(function, x, dense if name == "dense" else w)

@@ -58,7 +58,7 @@ def races():
 
 def _resize_conv(size, taps):
     settings = ((size, size), None, "nearest", "reflect", 1, "auto", CHANNELS_LAST)
-    return lambda x, w: resize_conv.resize_conv2d(x, w, *settings)
+    return lambda x, w: resize_conv.resize_conv2d(x, w, None, *settings)
 
 
 def _up_pad_conv(size, taps):

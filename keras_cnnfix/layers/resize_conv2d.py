@@ -139,6 +139,7 @@ class ResizeConv2D(ConvLayer):
         y = resize_conv2d(
             inputs,
             ops.convert_to_tensor(self.kernel),
+            ops.convert_to_tensor(self.bias) if self.use_bias else None,
             self._scales,
             self.output_size,
             self.interpolation,
@@ -147,7 +148,7 @@ class ResizeConv2D(ConvLayer):
             self.implementation,
             self.data_format,
         )
-        return self.activation(self.add_bias(y))
+        return self.activation(y)
 
     def compute_output_shape(self, input_shape):
         batch, size, channels = self.split_shape(input_shape)

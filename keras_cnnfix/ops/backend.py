@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cnnfix.ops import kernels, layout
+from keras_cnnfix.ops import layout
 
 
 def conv2d(x, kernel, strides, groups, data_format):
@@ -78,44 +78,172 @@ def depthwise_conv2d(x, taps, strides, data_format):
     return ops.depthwise_conv(x, kernel, **settings)
 
 
-def conv_transpose2d(x, kernel, strides, crops, data_format):
-    """Transposed convolution of `x` with `kernel`: pixel `m` adds tap `a` to pixel `s * m + a`.
+def conv_transpose2d(x, kernel, strides, data_format):
+    """Transposed convolution of `x` with `kernel`, cropped evenly to `strides` times the size.
+
+    Before the crop, pixel `m` adds tap `a` to pixel `s * m + a`.
 
     Args:
         x: Images in `data_format`.
-        kernel: Taps of shape (kh, kw, C, filters), in the dtype of `x`.
+        kernel: Taps of shape (kh, kw, C, filters), in the dtype of `x`. Each side less its stride
+            is even.
         strides: Pair (height, width).
-        crops: ((top, bottom), (left, right)), how many pixels to cut off the result. At least
-            the two halves of `kernel_size - strides`, which is what Keras calls "same".
         data_format: `"channels_last"` or `"channels_first"`.
     """
-    if keras.backend.backend() == "torch":
-        # PyTorch leaves out what is cut off, where Keras computes it; and Keras copies the image
-        # into another memory format (Keras 3.15).
-        return _torch_conv_transpose2d(x, kernel, strides, crops, data_format)
+    if keras.backend.backend() == "torch" and data_format == "channels_last":
+        # As in `conv2d`.
+        return _torch_conv_transpose2d(x, kernel, strides)
     transposed = data_format == "channels_first" and _on_tensorflow_cpu()
     if transposed:
         x, data_format = layout.to_channels_last(x), "channels_last"
-    y = ops.conv_transpose(
-        x,
-        ops.swapaxes(kernel, 2, 3),
-        strides=strides,
-        padding="same",
-        data_format=data_format,
-    )
-    already = [kernels.sides(k - s + 1) for k, s in zip(kernel.shape[:2], strides, strict=True)]
-    crops = tuple(map(tuple, np.subtract(crops, already).tolist()))
-    y = fused(_crop2d, y, linear=True, crops=crops, data_format=data_format)
+    kernel = ops.swapaxes(kernel, 2, 3)
+    y = ops.conv_transpose(x, kernel, strides, padding="same", data_format=data_format)
     return layout.to_channels_first(y) if transposed else y
 
 
-def fused(function, *tensors, linear=False, **settings):
+def take_at_ends(x, ends, data_format):
+    """`x` itself, and the pixels at each of `ends`: a list of 1 + len(ends) tensors.
+
+    The way back of `add_at_ends`, and it of this: the gradient is added to that of `x` where the
+    pixels came from, instead of an image of zeros for each. Of the `x` returned, one use is made.
+    """
+    name = keras.backend.backend()
+    if name == "torch":
+        return list(_torch_at_ends()[0].apply(ends, data_format, x))
+    if name == "tensorflow":
+        return _tensorflow_take_at_ends(x, ends, data_format)
+    return [x, *_at_ends(x, ends, data_format)]
+
+
+def add_at_ends(y, bias, additions, ends, data_format):
+    """`y + bias`, and at each of `ends` the addition, too. Of `y`, no other use is made.
+
+    Args:
+        y: Images in `data_format`.
+        bias: Shape (C,), in the dtype of `y`, or None.
+        additions: A tensor for each end, of its pixels.
+        ends: `layout.End`s.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    tensors = [*additions] if bias is None else [*additions, bias]
+    if not tensors:
+        return y
+    name = keras.backend.backend()
+    if name == "torch":
+        return _torch_at_ends()[1].apply(ends, data_format, y, *tensors)
+    if name == "tensorflow":
+        return _tensorflow_add_at_ends(y, tensors, ends, data_format)
+    return _add_at_ends(y, *tensors, ends=ends, data_format=data_format)
+
+
+def _at_ends(x, ends, data_format):
+    axes = layout.spatial_axes(data_format)
+    return [
+        (layout.last if end.is_last else layout.first)(x, end.pixels, axes[end.side])
+        for end in ends
+    ]
+
+
+def _add_at_ends(y, *tensors, ends, data_format):
+    """A tensor for each of `ends`, and perhaps the bias."""
+    for bias in tensors[len(ends) :]:
+        y = y + layout.along(bias, layout.channel_axis(data_format))
+    for (side, is_last, count), addition in zip(ends, tensors, strict=False):
+        axis = layout.spatial_axes(data_format)[side]
+        others = ops.shape(y)[axis] - count
+        if is_last:
+            parts = [layout.first(y, others, axis), layout.last(y, count, axis) + addition]
+        else:
+            parts = [
+                layout.first(y, count, axis) + addition,
+                layout.every(y, count, others, 1, axis),
+            ]
+        y = ops.concatenate(parts, axis=axis)
+    return y
+
+
+def _gradients_of_added(gradient, count, ends, data_format):
+    """The gradients with respect to `count` tensors that `_add_at_ends` added."""
+    others = [axis for axis in range(4) if axis != layout.channel_axis(data_format)]
+    of_bias = [ops.sum(gradient, axis=others)] if count > len(ends) else []
+    return [*_at_ends(gradient, ends, data_format), *of_bias]
+
+
+def _tensorflow_take_at_ends(x, ends, data_format):
+    import tensorflow as tf
+
+    settings = {"ends": ends, "data_format": data_format}
+
+    @tf.custom_gradient
+    def take(x):
+        def gradient(of_x, *of_parts):
+            return fused(_add_at_ends, of_x, *of_parts, affine=True, **settings)
+
+        return [tf.identity(x), *_at_ends(x, **settings)], gradient
+
+    return take(x)
+
+
+def _tensorflow_add_at_ends(y, tensors, ends, data_format):
+    import tensorflow as tf
+
+    settings = {"ends": ends, "data_format": data_format}
+
+    @tf.custom_gradient
+    def add(y, *tensors):
+        def gradient(of_sum):
+            return of_sum, *_gradients_of_added(of_sum, len(tensors), **settings)
+
+        if not ends:
+            return _add_at_ends(y, *tensors, **settings), gradient
+        return fused(_add_at_ends, y, *tensors, affine=True, **settings), gradient
+
+    return add(y, *tensors)
+
+
+@functools.cache
+def _torch_at_ends():
+    """`take_at_ends` and `add_at_ends` in place: PyTorch's own gradients copy all for each end."""
+    import torch
+
+    def add(y, tensors, ends, data_format):
+        for bias in tensors[len(ends) :]:
+            y += layout.along(bias, layout.channel_axis(data_format))
+        for part, addition in zip(_at_ends(y, ends, data_format), tensors, strict=False):
+            part += addition
+        return y
+
+    class Take(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, ends, data_format, x):
+            ctx.settings = ends, data_format
+            return x.view_as(x), *(part.clone() for part in _at_ends(x, ends, data_format))
+
+        @staticmethod
+        def backward(ctx, of_x, *of_parts):
+            return None, None, add(of_x, of_parts, *ctx.settings)
+
+    class Add(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, ends, data_format, y, *tensors):
+            ctx.mark_dirty(y)
+            ctx.settings = len(tensors), ends, data_format
+            return add(y, tensors, ends, data_format)
+
+        @staticmethod
+        def backward(ctx, of_sum):
+            return None, None, of_sum, *_gradients_of_added(of_sum, *ctx.settings)
+
+    return Take, Add
+
+
+def fused(function, *tensors, affine=False, **settings):
     """`function(*tensors, **settings)` in one pass over memory, and its gradient in another.
 
     Args:
         function: Defined in a module. Returns a tensor or a list of tensors.
         *tensors: Its arguments.
-        linear: Whether it is linear in the tensors. If not, they are kept for its gradient, which
+        affine: Whether it is linear in the tensors. If not, they are kept for its gradient, which
             computes the function again.
         **settings: Its other arguments, which can be hashed.
     """
@@ -127,7 +255,7 @@ def fused(function, *tensors, linear=False, **settings):
         if sum(tensor.shape.num_elements() for tensor in tensors) < _WORTH_COMPILING:
             return function(*tensors, **settings)
         shapes = tuple(tuple(tensor.shape) for tensor in tensors)
-        return _tensorflow_graph(function, shapes, linear, tuple(settings.items()))(*tensors)
+        return _tensorflow_graph(function, shapes, affine, tuple(settings.items()))(*tensors)
 
     # TensorFlow makes a pass for each slice, sum and concatenation, and several for the gradient
     # of each slice (TensorFlow 2.21). The scope asks XLA for one pass, and leaves ordinary
@@ -139,13 +267,13 @@ def fused(function, *tensors, linear=False, **settings):
     def compiled(*tensors):
         with scope():
             outputs = function(*tensors, **settings)
-        kept = [(t.shape, tf.shape(t), t.dtype) for t in tensors] if linear else tensors
+        kept = [(t.shape, tf.shape(t), t.dtype) for t in tensors] if affine else tensors
 
         def gradient(*upstream):
             with scope(), tf.GradientTape() as tape:
-                # The gradient of a linear function is the same everywhere, also at zero.
+                # The gradient of an affine function is the same everywhere, also at zero.
                 inputs = kept
-                if linear:
+                if affine:
                     inputs = [
                         tf.ensure_shape(tf.zeros(n, dtype), shape) for shape, n, dtype in kept
                     ]
@@ -163,12 +291,12 @@ _WORTH_COMPILING = 2**16
 
 
 @functools.lru_cache(maxsize=1024)
-def _tensorflow_graph(function, shapes, linear, settings):
+def _tensorflow_graph(function, shapes, affine, settings):
     """`fused` as a graph of its own, for tensors of these `shapes`."""
     import tensorflow as tf
 
     return tf.function(
-        lambda *tensors: fused(function, *tensors, linear=linear, **dict(settings)),
+        lambda *tensors: fused(function, *tensors, affine=affine, **dict(settings)),
         autograph=False,
     )
 
@@ -261,13 +389,6 @@ def _on_tensorflow_cpu():
     return not tf.config.list_physical_devices("GPU")
 
 
-def _crop2d(x, crops, data_format):
-    for (before, after), axis in zip(crops, layout.spatial_axes(data_format), strict=True):
-        if before or after:
-            x = layout.every(x, before, ops.shape(x)[axis] - before - after, 1, axis)
-    return x
-
-
 def _torch_conv2d(x, kernel, strides, groups):
     import torch
 
@@ -276,22 +397,14 @@ def _torch_conv2d(x, kernel, strides, groups):
     return y.permute(0, 2, 3, 1)
 
 
-def _torch_conv_transpose2d(x, kernel, strides, crops, data_format):
+def _torch_conv_transpose2d(x, kernel, strides):
     import torch
 
-    if data_format == "channels_last":
-        x = x.permute(0, 3, 1, 2)
-    kernel = kernel.permute(2, 3, 0, 1)
+    padding = [(k - s) // 2 for k, s in zip(kernel.shape[:2], strides, strict=True)]
     y = torch.nn.functional.conv_transpose2d(
-        x,
-        kernel,
-        stride=strides,
-        # PyTorch cuts as much off the end as off the start, less `output_padding`.
-        padding=[before for before, _ in crops],
-        output_padding=[max(0, before - after) for before, after in crops],
+        x.permute(0, 3, 1, 2), kernel.permute(2, 3, 0, 1), stride=strides, padding=padding
     )
-    y = _crop2d(y, [(0, max(0, after - before)) for before, after in crops], "channels_first")
-    return y.permute(0, 2, 3, 1) if data_format == "channels_last" else y
+    return y.permute(0, 2, 3, 1)
 
 
 def _split_conv2d(x, kernel, strides, groups, data_format):

@@ -7,9 +7,7 @@
 `docs/performance.md` derives the last two, and shows what each costs.
 """
 
-from itertools import pairwise
 from math import prod
-from typing import NamedTuple
 
 import numpy as np
 from keras import ops
@@ -24,13 +22,14 @@ IMPLEMENTATIONS = ("auto", "plain", "polyphase")
 
 
 def resize_conv2d(
-    x, kernel, size, output_size, interpolation, padding, groups, implementation, data_format
+    x, kernel, bias, size, output_size, interpolation, padding, groups, implementation, data_format
 ):
-    """`conv(pad(resize(x)), kernel)` at stride 1, of the size of the resized image.
+    """`conv(pad(resize(x)), kernel) + bias` at stride 1, of the size of the resized image.
 
     Args:
         x: Images of shape (N, H, W, C), or (N, C, H, W) in `"channels_first"`.
         kernel: Taps of shape (kh, kw, C // groups, filters), in the dtype of `x`.
+        bias: Shape (filters,), in the dtype of `x`, or None.
         size, output_size, interpolation: As `resize2d` takes them.
         padding: A mode of `pad2d`.
         groups: Number of groups that the channels are split into. Divides C and filters.
@@ -49,10 +48,10 @@ def resize_conv2d(
             implementation, sizes, kernel.shape, factors, interpolation, padding, groups
         )
     if form == "products":
-        return products(x, kernel, factors, interpolation, padding, groups, data_format)
+        return products(x, kernel, bias, factors, interpolation, padding, groups, data_format)
     if form == "transposed":
-        return transposed(x, kernel, factors, padding, data_format)
-    return plain(x, kernel, size, output_size, interpolation, padding, groups, data_format)
+        return transposed(x, kernel, bias, factors, padding, data_format)
+    return plain(x, kernel, bias, size, output_size, interpolation, padding, groups, data_format)
 
 
 def has_polyphase(size, output_size, interpolation):
@@ -97,14 +96,15 @@ def fastest_form(implementation, sizes, kernel_shape, factors, interpolation, pa
     return "plain" if implementation == "auto" else "products"
 
 
-def plain(x, kernel, size, output_size, interpolation, padding, groups, data_format):
+def plain(x, kernel, bias, size, output_size, interpolation, padding, groups, data_format):
     """As the formula is written. The arguments are those of `resize_conv2d`."""
     x = resize2d(x, size, output_size, interpolation, data_format)
     x = pad2d(x, kernels.border_of(kernel.shape[:2]), padding, data_format)
-    return backend.conv2d(x, kernel, (1, 1), groups, data_format)
+    y = backend.conv2d(x, kernel, (1, 1), groups, data_format)
+    return y if bias is None else y + layout.along(bias, layout.channel_axis(data_format))
 
 
-def products(x, kernel, factors, interpolation, padding, groups, data_format):
+def products(x, kernel, bias, factors, interpolation, padding, groups, data_format):
     """The taps times the small image, then the shifted sums of these products, resized.
 
     Resize and border act on each channel alone, a tap on each pixel alone: their order does not
@@ -112,7 +112,7 @@ def products(x, kernel, factors, interpolation, padding, groups, data_format):
 
     Args:
         factors: Pair of ints: how many pixels each pixel becomes.
-        x, kernel, interpolation, padding, groups, data_format: As `resize_conv2d` takes them.
+        x, kernel, bias, interpolation, padding, groups, data_format: As `resize_conv2d` takes them.
     """
     x = layout.as_channels_last(x, data_format)
     kh, kw, channels, filters = kernel.shape
@@ -132,8 +132,10 @@ def products(x, kernel, factors, interpolation, padding, groups, data_format):
     y = backend.fused(
         _shifted_sums,
         *of_rows,
-        linear=True,
-        taps=kw if up_x else 1,
+        *([] if bias is None else [bias]),
+        affine=True,
+        rows=kh if up_y else 1,
+        columns=kw if up_x else 1,
         groups=groups,
         factors=factors,
         interpolation=interpolation,
@@ -142,161 +144,131 @@ def products(x, kernel, factors, interpolation, padding, groups, data_format):
     return layout.from_channels_last(y, data_format)
 
 
-def _shifted_sums(*of_rows, taps, groups, factors, interpolation, padding):
-    """The image that `of_rows` add up to: of each tap along the height, where that is resized, the
-    products (N, H, W, groups * taps * filters) with each of `taps` along the width.
+def _shifted_sums(*tensors, rows, columns, groups, factors, interpolation, padding):
+    """The image that the first `rows` tensors add up to: of each tap along the height, where that
+    is resized, the products (N, H, W, groups * columns * filters) with each of the taps along the
+    width. Another tensor is the bias.
     """
-    rows, columns = layout.spatial_axes("channels_last")
+    of_rows, bias = tensors[:rows], tensors[rows:]
+    y_axis, x_axis = layout.spatial_axes("channels_last")
     _, height, width, channels = ops.shape(of_rows[0])
-    taps_apart = (-1, height, width, groups, taps, channels // (groups * taps))
+    taps_apart = (-1, height, width, groups, columns, channels // (groups * columns))
     phases = [at_least_float32(ops.reshape(z, taps_apart)) for z in of_rows]
     if factors[0] > 1:
-        phases = tap_sums(phases, factors[0], interpolation, padding, rows)
+        phases = tap_sums(phases, factors[0], interpolation, padding, y_axis)
     lines = []
     for phase in phases:
-        of_columns = [phase[..., tap, :] for tap in range(taps)]
+        of_columns = [phase[..., tap, :] for tap in range(columns)]
         if factors[1] > 1:
-            of_columns = tap_sums(of_columns, factors[1], interpolation, padding, columns)
-        lines.append(ops.stack(of_columns, axis=columns + 1))
-    y = ops.stack(lines, axis=rows + 1)
-    y = ops.reshape(y, (-1, height * factors[0], width * factors[1], channels // taps))
+            of_columns = tap_sums(of_columns, factors[1], interpolation, padding, x_axis)
+        lines.append(ops.stack(of_columns, axis=x_axis + 1))
+    y = ops.stack(lines, axis=y_axis + 1)
+    y = ops.reshape(y, (-1, height * factors[0], width * factors[1], channels // columns))
+    for b in bias:
+        y = y + at_least_float32(b)
     return ops.cast(y, of_rows[0].dtype)
 
 
-def transposed(x, kernel, factors, padding, data_format):
+def transposed(x, kernel, bias, factors, padding, data_format):
     """One transposed convolution with the kernel convolved with a box of `factors`; for nearest.
+
+    That is the form with zeros around the image. What another border adds, reaches a few pixels
+    at the ends only.
 
     Args:
         factors: Pair of ints: how many pixels each pixel becomes.
-        x, kernel, padding, data_format: As `resize_conv2d` takes them.
+        x, kernel, bias, padding, data_format: As `resize_conv2d` takes them.
     """
     kernel_size = kernel.shape[:2]
     boxes = [_box_matrix(k, s) for k, s in zip(kernel_size, factors, strict=True)]
     boxes = [ops.convert_to_tensor(box, dtype=kernel.dtype) for box in boxes]
     composite = ops.einsum("at,bu,tucf->abcf", *boxes, kernel)
-    border, crops = [], []
-    for k, s in zip(kernel_size, factors, strict=True):
-        before, after = kernels.sides(k)
-        border.append(((before + s - 1) // s, (after + s - 1) // s))
-        crops.append((s * border[-1][0] + after, s * border[-1][1] + before))
-    # Of a pixel that became several, a reflection repeats all but one, a symmetric border all:
-    # what the ones lack is added at the end.
-    modes = tuple("symmetric" if s > 1 and padding == "reflect" else padding for s in factors)
-    ends = _inexact_ends(kernel_size, factors, padding)
-    padded, *lacking = backend.fused(
-        _with_border,
-        x,
-        linear=True,
-        border=tuple(border),
-        modes=modes,
-        ends=ends,
-        factors=factors,
-        data_format=data_format,
+    ends = _ends(kernel_size, padding)
+    matrices = [_border_matrix(end, kernel_size, factors, padding) for end in ends]
+    sources = tuple(
+        layout.End(end.side, end.is_last != (padding == "wrap"), matrix.shape[2])
+        for end, matrix in zip(ends, matrices, strict=True)
     )
-    y = backend.conv_transpose2d(padded, composite, factors, crops, data_format)
-    if not ends:
-        return y
+    x, *parts = backend.take_at_ends(x, sources, data_format)
+    y = backend.conv_transpose2d(x, composite, factors, data_format)
     additions = [
-        # Both ends of the height with reflected columns, those of the width without: the corners
-        # count once.
-        _response(pixels, end, kernel, factors, (padding, modes[0])[end.side], data_format)
-        for pixels, end in zip(lacking, ends, strict=True)
+        _of_border(part, kernel, end, matrix, factors, padding, data_format)
+        for part, end, matrix in zip(parts, ends, matrices, strict=True)
     ]
-    return backend.fused(
-        _add_at_ends, y, *additions, linear=True, ends=ends, data_format=data_format
-    )
-
-
-def _with_border(x, border, modes, ends, factors, data_format):
-    padded = pad2d(x, (border[0], (0, 0)), modes[0], data_format)
-    padded = pad2d(padded, ((0, 0), border[1]), modes[1], data_format)
-    return [padded, *(_lacking(x, end, factors, data_format) for end in ends)]
+    return backend.add_at_ends(y, bias, additions, ends, data_format)
 
 
 def _box_matrix(taps, factor):
-    """Convolves `taps` taps, in reverse, with a box of `factor`."""
-    boxes = [np.eye(taps + factor - 1, taps, -shift) for shift in range(factor)]
+    """Convolves `taps` taps, in reverse, with a box of `factor`. An even number of taps gets a zero
+    at its end, so that a transposed convolution can be cropped evenly.
+    """
+    boxes = [np.eye(taps + factor - taps % 2, taps, -shift) for shift in range(factor)]
     return np.sum(boxes, axis=0)[:, ::-1]
 
 
-class _End(NamedTuple):
-    """An end of the result whose outermost pixels no border of the small image makes exact."""
-
-    side: int  # 0: of the height, 1: of the width
-    is_last: bool
-    pixels: int
-
-
-def _inexact_ends(kernel_size, factors, padding):
-    """The ends where a reflection is deeper than one pixel became."""
-    if padding != "reflect":
+def _ends(kernel_size, padding):
+    """Where the outermost pixels read the border."""
+    if padding == "zeros":
         return ()
-    counts = [
-        _End(side, is_last, reach - s + 1)
-        for side, (k, s) in enumerate(zip(kernel_size, factors, strict=True))
-        if s > 1
+    return tuple(
+        layout.End(side, is_last, reach)
+        for side, k in enumerate(kernel_size)
         for is_last, reach in zip((False, True), kernels.sides(k), strict=True)
-    ]
-    return tuple(end for end in counts if end.pixels > 0)
+        if reach
+    )
 
 
-def _lacking(x, end, factors, data_format):
-    """What a reflection of the resized image has, at `factor` pixels beyond an end, at twice as
-    many, ..., and a symmetric border has not: the steps between the outermost pixels.
+def _of_border(pixels, kernel, end, matrix, factors, padding, data_format):
+    """What the border beyond an end adds to the outermost pixels of the result: as products.
 
-    Returns:
-        A tensor of one pixel along the axis, and of the steps one after the other as channels.
+    Args:
+        pixels: Those of the small image that the border repeats.
+        matrix: As `_border_matrix` gives it.
     """
-    axis, factor = layout.spatial_axes(data_format)[end.side], factors[end.side]
-    steps = (end.pixels - 1) // factor + 1
-    pixels = [backend.pixel(x, index, end.is_last, axis) for index in range(steps + 1)]
-    differences = [inner - outer for outer, inner in pairwise(pixels)]
-    return ops.concatenate(differences, axis=layout.channel_axis(data_format))
-
-
-def _response(steps, end, kernel, factors, padding, data_format):
-    """What the kernel makes of the `steps` beyond an end: its outermost `end.pixels` pixels."""
-    side, is_last, count = end
-    factor, taps = factors[side], kernel.shape[side]
-    before, _ = kernels.sides(taps)
-
-    def tap(position, step):
-        t = before + (1 if is_last else -1) * (position + factor * step)
-        inside = 0 <= t < taps
-        plane = layout.every(kernel, t if inside else 0, 1, 1, side)
-        return plane if inside else ops.zeros_like(plane)
-
-    count_of_steps = (count - 1) // factor + 1
-    positions = range(count)[::-1] if is_last else range(count)
-    planes = [
-        ops.concatenate([tap(position, step + 1) for step in range(count_of_steps)], axis=2)
-        for position in positions
-    ]
-    along_other = tuple(1 if i == side else s for i, s in enumerate(factors))
-    y = plain(
-        steps,
-        ops.concatenate(planes, axis=3),
-        along_other,
+    side = end.side
+    axis, channels = layout.spatial_axes(data_format)[side], layout.channel_axis(data_format)
+    # Of each position and source along this side, the taps along the other.
+    equation = ("pts,tucf->uscpf", "pts,utcf->uscpf")[side]
+    matrix = ops.convert_to_tensor(matrix, dtype=kernel.dtype)
+    taps = ops.einsum(equation, matrix, kernel)
+    _, sources, in_channels, positions, filters = taps.shape
+    taps = ops.reshape(taps, (-1, sources * in_channels, positions * filters))
+    y = products(
+        ops.concatenate(ops.split(pixels, sources, axis=axis), axis=channels),
+        ops.expand_dims(taps, side),
         None,
+        tuple(1 if i == side else s for i, s in enumerate(factors)),
         "nearest",
-        padding,
+        # The corners count once: with the ends of the height.
+        padding if side == 0 else "zeros",
         1,
         data_format,
     )
-    pixels = ops.split(y, count, axis=layout.channel_axis(data_format))
-    return ops.concatenate(pixels, axis=layout.spatial_axes(data_format)[side])
+    return ops.concatenate(ops.split(y, positions, axis=channels), axis=axis)
 
 
-def _add_at_ends(y, *additions, ends, data_format):
-    for (side, is_last, count), addition in zip(ends, additions, strict=True):
-        axis = layout.spatial_axes(data_format)[side]
-        others = ops.shape(y)[axis] - count
-        if is_last:
-            parts = [layout.first(y, others, axis), layout.last(y, count, axis) + addition]
-        else:
-            parts = [
-                layout.first(y, count, axis) + addition,
-                layout.every(y, count, others, 1, axis),
-            ]
-        y = ops.concatenate(parts, axis=axis)
-    return y
+def _border_matrix(end, kernel_size, factors, padding):
+    """Which pixels of the small image the taps meet in the border beyond an end.
+
+    Returns:
+        An array of ones and zeros: (pixels at the end of the result, taps, pixels at the end of
+        the small image; with wrap, at its other end).
+    """
+    side, is_last, reach = end
+    taps, factor = kernel_size[side], factors[side]
+    before, _ = kernels.sides(taps)
+
+    def source(beyond):
+        if padding == "edge":
+            return 0
+        return (beyond if padding == "reflect" else beyond - 1) // factor
+
+    matrix = np.zeros((reach, taps, source(reach) + 1))
+    for outer in range(reach):
+        for tap in range(taps):
+            beyond = (tap - before if is_last else before - tap) - outer
+            if beyond > 0:
+                matrix[outer, tap, source(beyond)] = 1
+    # Counted from the end; the pixels are in the order of the image.
+    matrix = matrix[::-1] if is_last else matrix
+    return matrix[:, :, ::-1] if is_last != (padding == "wrap") else matrix

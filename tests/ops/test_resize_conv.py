@@ -12,14 +12,15 @@ from keras_cnnfix.checks import PADDING_MODES
 from keras_cnnfix.ops import backend, resize_conv
 from keras_cnnfix.ops.resize_conv import fastest_form, resize_conv2d
 
-# The form -> a function of images, kernel, factors, interpolation, padding, groups, data format.
+# The form -> a function of images, kernel, bias, factors, interpolation, padding, groups and data
+# format.
 FORMS = {
-    "plain": lambda x, kernel, factors, interpolation, *settings: resize_conv.plain(
-        x, kernel, factors, None, interpolation, *settings
+    "plain": lambda x, kernel, bias, factors, *settings: resize_conv.plain(
+        x, kernel, bias, factors, None, *settings
     ),
     "products": resize_conv.products,
-    "transposed": lambda x, kernel, factors, interpolation, padding, groups, data_format: (
-        resize_conv.transposed(x, kernel, factors, padding, data_format)
+    "transposed": lambda x, kernel, bias, factors, interpolation, padding, groups, data_format: (
+        resize_conv.transposed(x, kernel, bias, factors, padding, data_format)
     ),
 }
 
@@ -27,8 +28,8 @@ FORMS = {
 def _resize_conv(images, kernel, size, interpolation, padding, groups=1, implementation="auto"):
     size = tuple(Fraction(s) for s in size)
     kernel = keras.ops.convert_to_tensor(kernel)
-    settings = (kernel, size, None, interpolation, padding, groups, implementation, "channels_last")
-    return apply(lambda x: resize_conv2d(x, *settings), images, "channels_last")
+    settings = (size, None, interpolation, padding, groups, implementation, "channels_last")
+    return apply(lambda x: resize_conv2d(x, kernel, None, *settings), images, "channels_last")
 
 
 @pytest.mark.parametrize("padding", PADDING_MODES)
@@ -75,27 +76,26 @@ def test_every_form_matches_the_oracle_in_value_and_gradient(
     rng = np.random.default_rng(3)
     images = rng.normal(size=(2, 5, 6, 4)).astype("float32")
     kernel = rng.normal(size=(*kernel_size, 4 // groups, 6)).astype("float32")
-    settings = (factors, interpolation, padding, groups)
+    bias = rng.normal(size=6).astype("float32")
+    settings = (factors, interpolation, padding, groups, data_format)
     out = (5 * factors[0], 6 * factors[1])
-    expected = oracle.resize_conv2d(images, kernel, None, out, interpolation, padding, groups)
+    expected = oracle.resize_conv2d(images, kernel, bias, out, interpolation, padding, groups)
 
-    x = to_format(images, data_format)
-    y = apply(
-        lambda x: FORMS[form](x, keras.ops.convert_to_tensor(kernel), *settings, data_format),
-        images,
-        data_format,
-    )
+    weights = [keras.ops.convert_to_tensor(array) for array in (kernel, bias)]
+    y = apply(lambda x: FORMS[form](x, *weights, *settings), images, data_format)
     assert_close(y, expected, 2e-6)
 
-    found = gradients(lambda x, k: FORMS[form](x, k, *settings, data_format), x, kernel)
-    plain = gradients(lambda x, k: FORMS["plain"](x, k, *settings, data_format), x, kernel)
+    arrays = (to_format(images, data_format), kernel, bias)
+    found = gradients(lambda x, k, b: FORMS[form](x, k, b, *settings), *arrays)
+    plain = gradients(lambda x, k, b: FORMS["plain"](x, k, b, *settings), *arrays)
     for gradient, reference in zip(found, plain, strict=True):
         assert_close(gradient, reference, 1e-5)
-    # The gradient of the plain form by the oracle: y is linear in the kernel, so along any
+    # The gradients of the plain form by the oracle: y is affine in the kernel, so along any
     # direction d the sum of squares changes by 2 <y, y(d)>.
     direction = rng.normal(size=kernel.shape)
     along = oracle.resize_conv2d(images, direction, None, out, interpolation, padding, groups)
     assert_close((plain[1] * direction).sum(), 2 * (expected * along).sum(), 1e-4)
+    assert_close(plain[2], 2 * expected.sum((0, 1, 2)), 1e-4)
 
 
 @given(
@@ -133,7 +133,7 @@ def test_every_form_serves_unknown_sizes(form, padding, rng):
     settings = ((2, 2), "nearest", padding, 1, "channels_last")
 
     def function(x):
-        return FORMS[form](x, keras.ops.convert_to_tensor(kernel), *settings)
+        return FORMS[form](x, keras.ops.convert_to_tensor(kernel), None, *settings)
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -141,7 +141,7 @@ def test_every_form_serves_unknown_sizes(form, padding, rng):
         traced = tf.function(function, input_signature=[tf.TensorSpec((None, None, None, 2))])
         for width in (4, 3):
             part = images[:, :, :width]
-            expected = FORMS["plain"](keras.ops.convert_to_tensor(part), kernel, *settings)
+            expected = FORMS["plain"](keras.ops.convert_to_tensor(part), kernel, None, *settings)
             assert_close(traced(part), expected, 2e-6)
     y = apply(function, images, "channels_last")
     assert_close(y, oracle.resize_conv2d(images, kernel, None, (6, 8), "nearest", padding), 2e-6)
