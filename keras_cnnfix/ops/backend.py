@@ -104,14 +104,23 @@ def conv_transpose2d(x, kernel, strides, data_format):
 def take_at_ends(x, ends, data_format):
     """`x` itself, and the pixels at each of `ends`: a list of 1 + len(ends) tensors.
 
-    The way back of `add_at_ends`, and it of this: the gradient is added to that of `x` where the
-    pixels came from, instead of an image of zeros for each. Of the `x` returned, one use is made.
+    The transpose of `add_at_ends`: the gradients with respect to the pixels are added to that of
+    the `x` returned, in place where the backend can. No other use is made of either.
     """
     name = keras.backend.backend()
     if name == "torch":
         return list(_torch_at_ends()[0].apply(ends, data_format, x))
     if name == "tensorflow":
-        return _tensorflow_take_at_ends(x, ends, data_format)
+        import tensorflow as tf
+
+        @tf.custom_gradient
+        def take(x):
+            def gradient(of_x, *of_parts):
+                return _add_at_ends(of_x, of_parts, ends, data_format)
+
+            return [tf.identity(x), *_at_ends(x, ends, data_format)], gradient
+
+        return take(x)
     return [x, *_at_ends(x, ends, data_format)]
 
 
@@ -132,78 +141,64 @@ def add_at_ends(y, bias, additions, ends, data_format):
     if name == "torch":
         return _torch_at_ends()[1].apply(ends, data_format, y, *tensors)
     if name == "tensorflow":
-        return _tensorflow_add_at_ends(y, tensors, ends, data_format)
-    return _add_at_ends(y, *tensors, ends=ends, data_format=data_format)
+        import tensorflow as tf
+
+        @tf.custom_gradient
+        def add(y, *tensors):
+            def gradient(of_y):
+                return of_y, *_gradients_of_added(of_y, len(tensors), ends, data_format)
+
+            return _add_at_ends(y, tensors, ends, data_format), gradient
+
+        return add(y, *tensors)
+    return _add_at_ends(y, tensors, ends, data_format)
 
 
 def _at_ends(x, ends, data_format):
     axes = layout.spatial_axes(data_format)
-    return [
-        (layout.last if end.is_last else layout.first)(x, end.pixels, axes[end.side])
-        for end in ends
-    ]
+    return [(last if end.is_last else first)(x, end.pixels, axes[end.side]) for end in ends]
 
 
-def _add_at_ends(y, *tensors, ends, data_format):
-    """A tensor for each of `ends`, and perhaps the bias."""
+def _add_at_ends(y, tensors, ends, data_format):
+    """`y`, which may be written to, with a tensor added at each of `ends`, and perhaps a bias."""
     for bias in tensors[len(ends) :]:
         y = y + layout.along(bias, layout.channel_axis(data_format))
-    for (side, is_last, count), addition in zip(ends, tensors, strict=False):
-        axis = layout.spatial_axes(data_format)[side]
-        others = ops.shape(y)[axis] - count
-        if is_last:
-            parts = [layout.first(y, others, axis), layout.last(y, count, axis) + addition]
-        else:
-            parts = [
-                layout.first(y, count, axis) + addition,
-                layout.every(y, count, others, 1, axis),
-            ]
-        y = ops.concatenate(parts, axis=axis)
+    for end, addition in zip(ends, tensors, strict=False):
+        y = _added_at(y, addition, end, layout.spatial_axes(data_format)[end.side])
     return y
 
 
-def _gradients_of_added(gradient, count, ends, data_format):
+def _gradients_of_added(of_y, count, ends, data_format):
     """The gradients with respect to `count` tensors that `_add_at_ends` added."""
     others = [axis for axis in range(4) if axis != layout.channel_axis(data_format)]
-    of_bias = [ops.sum(gradient, axis=others)] if count > len(ends) else []
-    return [*_at_ends(gradient, ends, data_format), *of_bias]
+    of_bias = [ops.sum(of_y, axis=others)] if count > len(ends) else []
+    return [*_at_ends(of_y, ends, data_format), *of_bias]
 
 
-def _tensorflow_take_at_ends(x, ends, data_format):
-    import tensorflow as tf
+def _added_at(y, addition, end, axis):
+    if keras.backend.backend() == "tensorflow":
+        # In place, where slices and their concatenation are a pass over all of `y`.
+        import tensorflow as tf
 
-    settings = {"ends": ends, "data_format": data_format}
-
-    @tf.custom_gradient
-    def take(x):
-        def gradient(of_x, *of_parts):
-            return fused(_add_at_ends, of_x, *of_parts, affine=True, **settings)
-
-        return [tf.identity(x), *_at_ends(x, **settings)], gradient
-
-    return take(x)
-
-
-def _tensorflow_add_at_ends(y, tensors, ends, data_format):
-    import tensorflow as tf
-
-    settings = {"ends": ends, "data_format": data_format}
-
-    @tf.custom_gradient
-    def add(y, *tensors):
-        def gradient(of_sum):
-            return of_sum, *_gradients_of_added(of_sum, len(tensors), **settings)
-
-        if not ends:
-            return _add_at_ends(y, *tensors, **settings), gradient
-        return fused(_add_at_ends, y, *tensors, affine=True, **settings), gradient
-
-    return add(y, *tensors)
+        size = tf.shape(y)
+        start = size[axis] - end.pixels if end.is_last else 0
+        ranges = [*map(tf.range, [size[i] for i in range(axis)]), start + tf.range(end.pixels)]
+        indices = tf.stack(tf.meshgrid(*ranges, indexing="ij"), axis=-1)
+        return tf.tensor_scatter_nd_add(y, indices, addition)
+    others = y.shape[axis] - end.pixels
+    if end.is_last:
+        parts = [layout.first(y, others, axis), layout.last(y, end.pixels, axis) + addition]
+    else:
+        parts = [
+            layout.first(y, end.pixels, axis) + addition,
+            layout.every(y, end.pixels, others, 1, axis),
+        ]
+    return ops.concatenate(parts, axis=axis)
 
 
 @functools.cache
 def _torch_at_ends():
-    """`take_at_ends` and `add_at_ends` in place: PyTorch's own gradients copy all for each end."""
+    """`take_at_ends` and `add_at_ends` in place."""
     import torch
 
     def add(y, tensors, ends, data_format):
@@ -231,20 +226,55 @@ def _torch_at_ends():
             return add(y, tensors, ends, data_format)
 
         @staticmethod
-        def backward(ctx, of_sum):
-            return None, None, of_sum, *_gradients_of_added(of_sum, *ctx.settings)
+        def backward(ctx, of_y):
+            return None, None, of_y, *_gradients_of_added(of_y, *ctx.settings)
 
     return Take, Add
 
 
-def fused(function, *tensors, affine=False, **settings):
+def with_transpose(function, transpose, *tensors, **settings):
+    """`function(*tensors, **settings)`, which is affine, with a gradient written by hand.
+
+    What the backends derive from slices is an image of zeros for each, and as many sums: twice
+    the time and memory (TensorFlow 2.21, JAX 0.10, PyTorch 2.13). On JAX it has no forward-mode
+    derivative then.
+
+    Args:
+        function: Returns one tensor.
+        transpose: A function of the gradient with respect to that tensor, and of `settings`.
+            Returns the list of gradients with respect to `tensors`.
+        *tensors, **settings: The arguments of `function`.
+    """
+    name = keras.backend.backend()
+    if name == "torch":
+        return _torch_affine().apply(function, transpose, settings, *tensors)
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        @tf.custom_gradient
+        def affine(*tensors):
+            return function(*tensors, **settings), lambda of_y: transpose(of_y, **settings)
+
+        return affine(*tensors)
+    import jax
+
+    def forward(*tensors):
+        return function(*tensors, **settings), None
+
+    def backward(_, of_y):
+        return tuple(transpose(of_y, **settings))
+
+    affine = jax.custom_vjp(lambda *tensors: function(*tensors, **settings))
+    affine.defvjp(forward, backward)
+    return affine(*tensors)
+
+
+def fused(function, *tensors, **settings):
     """`function(*tensors, **settings)` in one pass over memory, and its gradient in another.
 
     Args:
-        function: Defined in a module. Returns a tensor or a list of tensors.
-        *tensors: Its arguments.
-        affine: Whether it is linear in the tensors. If not, they are kept for its gradient, which
-            computes the function again.
+        function: Defined in a module. Returns one tensor.
+        *tensors: Its arguments, kept for its gradient, which computes the function again.
         **settings: Its other arguments, which can be hashed.
     """
     if keras.backend.backend() != "tensorflow":
@@ -255,33 +285,26 @@ def fused(function, *tensors, affine=False, **settings):
         if sum(tensor.shape.num_elements() for tensor in tensors) < _WORTH_COMPILING:
             return function(*tensors, **settings)
         shapes = tuple(tuple(tensor.shape) for tensor in tensors)
-        return _tensorflow_graph(function, shapes, affine, tuple(settings.items()))(*tensors)
+        return _tensorflow_graph(function, shapes, tuple(settings.items()))(*tensors)
 
-    # TensorFlow makes a pass for each slice, sum and concatenation, and several for the gradient
-    # of each slice (TensorFlow 2.21). The scope asks XLA for one pass, and leaves ordinary
-    # operations in the graph: one that is exported, or that runs where there is no XLA.
+    # TensorFlow makes a pass for each operation (TensorFlow 2.21). The scope asks XLA for one
+    # pass, and leaves ordinary operations in the graph: one that is exported, or that runs where
+    # there is no XLA.
     def scope():
         return tf.xla.experimental.jit_scope(compile_ops=True)
 
     @tf.custom_gradient
     def compiled(*tensors):
         with scope():
-            outputs = function(*tensors, **settings)
-        kept = [(t.shape, tf.shape(t), t.dtype) for t in tensors] if affine else tensors
+            y = function(*tensors, **settings)
 
-        def gradient(*upstream):
+        def gradient(of_y):
             with scope(), tf.GradientTape() as tape:
-                # The gradient of an affine function is the same everywhere, also at zero.
-                inputs = kept
-                if affine:
-                    inputs = [
-                        tf.ensure_shape(tf.zeros(n, dtype), shape) for shape, n, dtype in kept
-                    ]
-                tape.watch(inputs)
-                y = function(*inputs, **settings)
-                return tape.gradient(y, inputs, upstream if isinstance(y, list) else upstream[0])
+                tape.watch(tensors)
+                y = function(*tensors, **settings)
+                return tape.gradient(y, tensors, of_y)
 
-        return outputs, gradient
+        return y, gradient
 
     return compiled(*tensors)
 
@@ -291,13 +314,12 @@ _WORTH_COMPILING = 2**16
 
 
 @functools.lru_cache(maxsize=1024)
-def _tensorflow_graph(function, shapes, affine, settings):
+def _tensorflow_graph(function, shapes, settings):
     """`fused` as a graph of its own, for tensors of these `shapes`."""
     import tensorflow as tf
 
     return tf.function(
-        lambda *tensors: fused(function, *tensors, affine=affine, **dict(settings)),
-        autograph=False,
+        lambda *tensors: fused(function, *tensors, **dict(settings)), autograph=False
     )
 
 
@@ -395,6 +417,24 @@ def _torch_conv2d(x, kernel, strides, groups):
     kernel = kernel.permute(3, 2, 0, 1)
     y = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel, stride=strides, groups=groups)
     return y.permute(0, 2, 3, 1)
+
+
+@functools.cache
+def _torch_affine():
+    """An affine function with the gradient that its transpose computes."""
+    import torch
+
+    class Affine(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, function, transpose, settings, *tensors):
+            ctx.transpose, ctx.settings = transpose, settings
+            return function(*tensors, **settings)
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return None, None, None, *ctx.transpose(gradient, **ctx.settings)
+
+    return Affine
 
 
 def _torch_conv_transpose2d(x, kernel, strides):

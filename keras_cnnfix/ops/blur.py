@@ -49,7 +49,7 @@ def block_box_filter2d(x, size, data_format):
         Sugawara, Shiota, Kiya, Super-Resolution using Convolutional Neural Networks without Any
         Checkerboard Artifacts, ICIP 2018. https://arxiv.org/abs/1806.02658.
     """
-    x = backend.fused(_with_repeated_blocks, x, affine=True, size=size, data_format=data_format)
+    x = _with_repeated_blocks(x, size, data_format)
     taps = tuple(kernels.box(n) for n in size)
     return _filter2d(x, taps, (1, 1), data_format)
 

@@ -39,10 +39,6 @@ def pad2d(x, pads, mode, data_format):
         return backend.reflect2d(x, pads, data_format)
     # `ops.pad` has no edge and wrap on any two backends, and its symmetric is edge on PyTorch
     # (Keras 3.15).
-    return backend.fused(_pad2d, x, affine=True, pads=pads, mode=mode, data_format=data_format)
-
-
-def _pad2d(x, pads, mode, data_format):
     for (before, after), axis in zip(pads, layout.spatial_axes(data_format), strict=True):
         head, tail = _BORDERS[mode](x, before, after, axis)
         x = ops.concatenate([*head, x, *tail], axis=axis)

@@ -1,15 +1,36 @@
-"""What a kernel makes of a resized image, computed at the low resolution.
+"""What a kernel makes of a resized image along one axis, computed at the low resolution.
 
 An axis that is up-sampled by `factor` consists of `factor` phases: phase `r` holds the pixels
-`r, factor + r, 2 * factor + r, ...`, as many as the axis had before.
+`r, factor + r, 2 * factor + r, ...`, as many as the axis had before. Each phase is a sum of shifted
+images, one for each tap of the kernel; only at the ends the border decides which pixels are summed.
 """
 
-from typing import Any
+import functools
+import operator
+from typing import NamedTuple
 
+import numpy as np
 from keras import ops
 
 from keras_cnnfix.ops import backend, kernels, layout
-from keras_cnnfix.ops.resize import bilinear_phases
+
+
+class Term(NamedTuple):
+    """A pixel of one of the images that are summed, times a weight."""
+
+    image: int
+    # Inside: how far the pixel lies after that of the result. At the ends: its index, as Python
+    # counts.
+    position: int
+    weight: float
+
+
+class Sums(NamedTuple):
+    """A line of pixels as sums of the pixels of other lines, whatever its length."""
+
+    inside: tuple[Term, ...]
+    head: tuple[tuple[Term, ...], ...]  # each of the first pixels
+    tail: tuple[tuple[Term, ...], ...]  # each of the last pixels
 
 
 def tap_sums(taps, factor, interpolation, padding, axis):
@@ -25,70 +46,138 @@ def tap_sums(taps, factor, interpolation, padding, axis):
     Returns:
         A list of `factor` tensors of the shape of each tap.
     """
-    if interpolation == "nearest":
-        resized = [[tap] * factor for tap in taps]
-    else:
-        resized = [bilinear_phases(tap, factor, axis) for tap in taps]
-    return [_phase(phase, resized, factor, padding, axis) for phase in range(factor)]
+    return _apply(_sums_of(len(taps), factor, interpolation, padding)[0], taps, axis)
 
 
-def can_sum_taps(n, kernel_size, factor, padding):
-    """Whether `tap_sums` serves an axis of `n` pixels (None: unknown): not where one pixel of a
-    phase reads beyond both ends.
+def transposed_tap_sums(phases, kernel_size, interpolation, padding, axis):
+    """The transpose of `tap_sums`: from the gradients with respect to the phases, a list of those
+    with respect to each of `kernel_size` taps.
+    """
+    return _apply(_sums_of(kernel_size, len(phases), interpolation, padding)[1], phases, axis)
+
+
+def can_sum_taps(n, kernel_size, factor, interpolation, padding):
+    """Whether `tap_sums` and its transpose serve an axis of `n` pixels (None: unknown): not where
+    one pixel reads beyond both ends.
     """
     if n is None:
         _, after = kernels.sides(kernel_size)
         # The fewest pixels that a border can be taken from.
         deepest = {"reflect": after + 1, "symmetric": after, "wrap": after}.get(padding, 1)
         n = max(1, (deepest + factor - 1) // factor)
-    return all(sum(_beyond(phase, kernel_size, factor)) <= n for phase in range(factor))
+    both = _sums_of(kernel_size, factor, interpolation, padding)
+    return n >= max(_fewest_pixels(sums) for lines in both for sums in lines)
 
 
-def _beyond(phase, kernel_size, factor):
-    """How many pixels at the start and at the end of a phase read beyond the resized image."""
+def _fewest_pixels(sums):
+    positions = [term.position for terms in sums.head + sums.tail for term in terms]
+    deepest = [position + 1 if position >= 0 else -position for position in positions]
+    return max(len(sums.head) + len(sums.tail), *deepest, 1)
+
+
+@functools.cache
+def _sums_of(kernel_size, factor, interpolation, padding):
+    """`tap_sums` and its transpose, read off the matrix of an axis that is long enough."""
+    n = 4 * kernel_size + 8
+    matrix = _matrix(n, kernel_size, factor, interpolation, padding)
+    return _read_off(matrix), _read_off(matrix.transpose(2, 3, 0, 1))
+
+
+def _matrix(n, kernel_size, factor, interpolation, padding):
+    """`tap_sums` of an axis of `n` pixels: (factor, n, kernel_size, n)."""
+    size = factor * n
+    resize = np.zeros((size, n))
+    for i in range(size):
+        # Where its centre lies, in pixels of the small axis.
+        position = (i + 0.5) / factor - 0.5
+        left = int(np.floor(position))
+        if interpolation == "nearest":
+            resize[i, i // factor] = 1
+        else:
+            resize[i, max(left, 0)] += left + 1 - position
+            resize[i, min(left + 1, n - 1)] += position - left
     before, after = kernels.sides(kernel_size)
-    return max(0, -((phase - before) // factor)), max(0, (phase + after) // factor)
+    mode = {"zeros": "constant"}.get(padding, padding)
+    # 0 stands for no pixel.
+    padded = np.pad(np.arange(1, size + 1), (before, after), mode=mode)
+    matrix = np.zeros((factor, n, kernel_size, n))
+    for i in range(size):
+        for tap in range(kernel_size):
+            if padded[i + tap]:
+                matrix[i % factor, i // factor, tap] = resize[padded[i + tap] - 1]
+    return matrix
 
 
-def _phase(phase, resized, factor, padding, axis):
-    before, _ = kernels.sides(len(resized))
-    start, end = _beyond(phase, len(resized), factor)
-    count = ops.shape(resized[0][0])[axis] - start - end
+def _read_off(matrix):
+    """The `Sums` of each line of a matrix (results, n, images, n)."""
+    _, n, _, _ = matrix.shape
+    middle = n // 2
+    found = []
+    for rows in matrix:
+        inside = [
+            Term(image, position - middle, weight)
+            for image, position, weight in _terms(rows[middle])
+        ]
+        odd = [m for m in range(n) if not _follows(rows[m], m, inside)]
+        head = range(max((m + 1 for m in odd if m < middle), default=0))
+        tail = range(min((m for m in odd if m > middle), default=n), n)
+        ends = [tuple(tuple(_from_nearest_end(rows[m])) for m in end) for end in (head, tail)]
+        found.append(Sums(tuple(inside), *ends))
+    return tuple(found)
 
-    # Tap `t` reads pixel `m + offset` of one phase of its image. Taps of the same offset are
-    # summed before they are shifted.
-    summed: dict[int, Any] = {}
-    for t, images in enumerate(resized):
-        offset, source = divmod(phase + t - before, factor)
-        image = images[source]
-        summed[offset] = summed[offset] + image if offset in summed else image
-    if start or end:
-        summed = {
-            offset: layout.every(image, start + offset, count, 1, axis)
-            for offset, image in summed.items()
-        }
-    inner = sum(summed.values())
 
-    def border_pixel(index, from_end):
-        first = factor * index + (factor - 1 - phase if from_end else phase)
-        step = -1 if from_end else 1
-        return sum(
-            _read(images, first + step * (t - before), from_end, padding, axis)
-            for t, images in enumerate(resized)
+def _terms(row):
+    return [Term(int(i), int(j), float(row[i, j])) for i, j in np.argwhere(row)]
+
+
+def _follows(row, m, inside):
+    """Whether pixel `m` is the sum that pixels inside are."""
+    expected = np.zeros_like(row)
+    for image, offset, weight in inside:
+        if not 0 <= m + offset < len(row[image]):
+            return False
+        expected[image, m + offset] = weight
+    return np.allclose(row, expected, rtol=0, atol=1e-9)
+
+
+def _from_nearest_end(row):
+    _, n = row.shape
+    for image, position, weight in _terms(row):
+        yield Term(image, position if position < n // 2 else position - n, weight)
+
+
+def _apply(lines, images, axis):
+    return [_sum_of(sums, images, axis) for sums in lines]
+
+
+def _sum_of(sums, images, axis):
+    count = ops.shape(images[0])[axis] - len(sums.head) - len(sums.tail)
+    # Images at the same offset are summed before they are shifted.
+    by_offset: dict[int, list] = {}
+    for image, offset, weight in sums.inside:
+        by_offset.setdefault(offset, []).append(_times(images[image], weight))
+    inside = [
+        layout.every(_add(terms), len(sums.head) + offset, count, 1, axis)
+        for offset, terms in by_offset.items()
+    ]
+
+    def pixel(terms):
+        if not terms:
+            return ops.zeros_like(backend.pixel(images[0], 0, False, axis))
+        return _add(
+            [
+                _times(backend.pixel(images[i], max(j, -1 - j), j < 0, axis), weight)
+                for i, j, weight in terms
+            ]
         )
 
-    head = [border_pixel(index, False) for index in range(start)]
-    tail = [border_pixel(index, True) for index in reversed(range(end))]
-    return ops.concatenate([*head, inner, *tail], axis=axis) if head or tail else inner
+    parts = [*map(pixel, sums.head), _add(inside), *map(pixel, sums.tail)]
+    return ops.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0]
 
 
-def _read(images, position, from_end, padding, axis):
-    """Pixel `position`, counted from one end, of the padded image with the phases `images`."""
-    if position < 0:
-        if padding == "zeros":
-            return 0
-        beyond = -position - 1
-        position = {"reflect": beyond + 1, "edge": 0}.get(padding, beyond)
-        from_end = from_end != (padding == "wrap")
-    index, phase = divmod(position, len(images))
-    return backend.pixel(images[-1 - phase if from_end else phase], index, from_end, axis)
+def _times(x, weight):
+    return x if weight == 1 else x * weight
+
+
+def _add(terms):
+    return functools.reduce(operator.add, terms)

@@ -69,11 +69,9 @@ def _nearest_to(x, out, axis):
     return backend.take(x, ops.convert_to_tensor(source), axis)
 
 
-def bilinear_phases(x, factor, axis):
-    """What bilinear resizing by an integer makes of `x` along `axis`, as its phases: phase `r`
-    holds the pixels `r, factor + r, ...`. Each is a mean of two neighbours, with the same weights
-    at every pixel.
-    """
+def _bilinear_by(x, factor, axis):
+    # Phase `r` holds the pixels `r, factor + r, ...`: means of two neighbours, with the same
+    # weights at every pixel.
     n = ops.shape(x)[axis]
     first, last = layout.first(x, 1, axis), layout.last(x, 1, axis)
     x = ops.concatenate([first, x, last], axis=axis)
@@ -86,11 +84,7 @@ def bilinear_phases(x, factor, axis):
         phases.append(
             neighbours[left] * (1 - right_weight) + neighbours[min(left + 1, 2)] * right_weight
         )
-    return phases
-
-
-def _bilinear_by(x, factor, axis):
-    return layout.interleave(bilinear_phases(x, factor, axis), axis)
+    return layout.interleave(phases, axis)
 
 
 def _bilinear_to(x, out, axis):

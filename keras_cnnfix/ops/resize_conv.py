@@ -14,7 +14,7 @@ from keras import ops
 
 from keras_cnnfix.ops import backend, kernels, layout
 from keras_cnnfix.ops.padding import pad2d
-from keras_cnnfix.ops.phases import can_sum_taps, tap_sums
+from keras_cnnfix.ops.phases import can_sum_taps, tap_sums, transposed_tap_sums
 from keras_cnnfix.ops.precision import at_least_float32
 from keras_cnnfix.ops.resize import resize2d
 
@@ -80,7 +80,9 @@ def fastest_form(implementation, sizes, kernel_shape, factors, interpolation, pa
     """
     *kernel_size, channels, _ = kernel_shape
     axes = list(zip(sizes, kernel_size, factors, strict=True))
-    if factors == (1, 1) or not all(can_sum_taps(n, k, s, padding) for n, k, s in axes):
+    if factors == (1, 1) or not all(
+        can_sum_taps(n, k, s, interpolation, padding) for n, k, s in axes
+    ):
         return "plain"
     has_transposed = interpolation == "nearest" and groups == 1
     taps = prod(kernel_size)
@@ -129,12 +131,13 @@ def products(x, kernel, bias, factors, interpolation, padding, groups, data_form
         backend.conv2d(x, taps, (1, 1), groups, "channels_last")
         for taps in (ops.split(kernel, kh, axis=0) if up_y else [kernel])
     ]
-    y = backend.fused(
+    y = backend.with_transpose(
         _shifted_sums,
+        _transposed_shifted_sums,
         *of_rows,
         *([] if bias is None else [bias]),
-        affine=True,
-        rows=kh if up_y else 1,
+        rows=len(of_rows),
+        has_bias=bias is not None,
         columns=kw if up_x else 1,
         groups=groups,
         factors=factors,
@@ -144,16 +147,15 @@ def products(x, kernel, bias, factors, interpolation, padding, groups, data_form
     return layout.from_channels_last(y, data_format)
 
 
-def _shifted_sums(*tensors, rows, columns, groups, factors, interpolation, padding):
+def _shifted_sums(*tensors, rows, has_bias, columns, groups, factors, interpolation, padding):
     """The image that the first `rows` tensors add up to: of each tap along the height, where that
     is resized, the products (N, H, W, groups * columns * filters) with each of the taps along the
-    width. Another tensor is the bias.
+    width. With `has_bias`, another tensor is the bias.
     """
-    of_rows, bias = tensors[:rows], tensors[rows:]
     y_axis, x_axis = layout.spatial_axes("channels_last")
-    _, height, width, channels = ops.shape(of_rows[0])
+    _, height, width, channels = ops.shape(tensors[0])
     taps_apart = (-1, height, width, groups, columns, channels // (groups * columns))
-    phases = [at_least_float32(ops.reshape(z, taps_apart)) for z in of_rows]
+    phases = [at_least_float32(ops.reshape(z, taps_apart)) for z in tensors[:rows]]
     if factors[0] > 1:
         phases = tap_sums(phases, factors[0], interpolation, padding, y_axis)
     lines = []
@@ -164,9 +166,38 @@ def _shifted_sums(*tensors, rows, columns, groups, factors, interpolation, paddi
         lines.append(ops.stack(of_columns, axis=x_axis + 1))
     y = ops.stack(lines, axis=y_axis + 1)
     y = ops.reshape(y, (-1, height * factors[0], width * factors[1], channels // columns))
-    for b in bias:
-        y = y + at_least_float32(b)
-    return ops.cast(y, of_rows[0].dtype)
+    if has_bias:
+        y = y + at_least_float32(tensors[-1])
+    return ops.cast(y, tensors[0].dtype)
+
+
+def _transposed_shifted_sums(
+    gradient, rows, has_bias, columns, groups, factors, interpolation, padding
+):
+    """The gradients with respect to the tensors that `_shifted_sums` takes."""
+    y_axis, x_axis = layout.spatial_axes("channels_last")
+    _, height, width, channels = ops.shape(gradient)
+    height, width = height // factors[0], width // factors[1]
+    of_y = at_least_float32(gradient)
+    phases_apart = (-1, height, factors[0], width, factors[1], groups, channels // groups)
+    phases = ops.reshape(of_y, phases_apart)
+    lines = []
+    for row in range(factors[0]):
+        of_columns = [phases[:, :, row, :, column] for column in range(factors[1])]
+        if factors[1] > 1:
+            of_columns = transposed_tap_sums(of_columns, columns, interpolation, padding, x_axis)
+        lines.append(of_columns)
+    taps = list(zip(*lines, strict=True))
+    if factors[0] > 1:
+        taps = [transposed_tap_sums(t, rows, interpolation, padding, y_axis) for t in taps]
+    products = (-1, height, width, columns * channels)
+    gradients = [
+        ops.reshape(ops.stack(of_columns, axis=4), products)
+        for of_columns in zip(*taps, strict=True)
+    ]
+    if has_bias:
+        gradients.append(ops.sum(of_y, axis=(0, 1, 2)))
+    return [ops.cast(g, gradient.dtype) for g in gradients]
 
 
 def transposed(x, kernel, bias, factors, padding, data_format):

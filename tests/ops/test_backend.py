@@ -119,47 +119,58 @@ def test_a_convolution_copies_no_image_into_another_memory_format(rng):
     assert not [event for event in copies if np.prod(event.input_shapes[0]) >= x.numel()]
 
 
-def _shifted_sum(x, y, factor):
-    return [x[:, 1:] + y[:, :-1], factor * x]
+def _neighbours(x, weight):
+    return (x[:, 1:] * x[:, :-1]) * weight
 
 
 def test_fused_changes_neither_the_values_nor_the_gradients(rng):
-    x, y = rng.normal(size=(2, 2, 5, 4)).astype("float32")
+    x = rng.normal(size=(2, 5, 4)).astype("float32")
 
-    def function(x, y):
-        first, second = branches.fused(_shifted_sum, x, y, affine=True, factor=2)
-        return first[:, :, None] * second[:, 1:, None]
+    def function(x):
+        return branches.fused(_neighbours, x, weight=3)
 
-    np.testing.assert_allclose(
-        function(*map(keras.ops.convert_to_tensor, (x, y))),
-        ((x[:, 1:] + y[:, :-1]) * 2 * x[:, 1:])[:, :, None],
-        rtol=1e-6,
-    )
-    first, second = x[:, 1:] + y[:, :-1], 2 * x[:, 1:]
-    along_x, along_y = np.zeros_like(x), np.zeros_like(y)
-    along_x[:, 1:] = 2 * first * second**2 + 4 * first**2 * second
-    along_y[:, :-1] = 2 * first * second**2
-    for gradient, expected in zip(gradients(function, x, y), (along_x, along_y), strict=True):
-        assert_close(gradient, expected, 1e-5)
+    y = x[:, 1:] * x[:, :-1] * 3
+    assert_close(function(keras.ops.convert_to_tensor(x)), y, 1e-6)
+    expected = np.zeros_like(x)
+    expected[:, 1:] += 6 * y * x[:, :-1]
+    expected[:, :-1] += 6 * y * x[:, 1:]
+    assert_close(gradients(function, x)[0], expected, 1e-5)
 
 
 @on_tensorflow
-@pytest.mark.parametrize("affine", [False, True])
-def test_fused_compiles_large_tensors_eagerly_too(affine, rng):
+def test_fused_compiles_large_tensors_eagerly_too(rng):
     import tensorflow as tf
 
     x = tf.constant(rng.normal(size=(2, 300, 128)).astype("float32"))
     before = branches._tensorflow_graph.cache_info().currsize
     with tf.GradientTape() as tape:
         tape.watch(x)
-        y = branches.fused(_neighbours, x, affine=affine)
+        y = branches.fused(_neighbours, x, weight=2)
     assert branches._tensorflow_graph.cache_info().currsize == before + 1
-    np.testing.assert_allclose(y, x[:, 1:] + x[:, :-1], rtol=1e-6)
-    np.testing.assert_array_equal(tape.gradient(y, x)[0, :3, 0], [1, 2, 2])
+    np.testing.assert_allclose(y, 2 * x[:, 1:] * x[:, :-1], rtol=1e-6)
+    np.testing.assert_allclose(tape.gradient(y, x)[0, 0, 0], 2 * x[0, 1, 0])
 
 
-def _neighbours(x):
-    return x[:, 1:] + x[:, :-1]
+def _weighted_sum(x, y, weight):
+    return weight * x + y
+
+
+def _wrong_transpose(of_sum, weight):
+    """Such that it can be told from the gradient that the backend would find."""
+    return [5 * weight * of_sum, -of_sum]
+
+
+def test_with_transpose_has_the_gradient_that_is_given(rng):
+    x, y = rng.normal(size=(2, 3, 4)).astype("float32")
+
+    def function(x, y):
+        return branches.with_transpose(_weighted_sum, _wrong_transpose, x, y, weight=3)
+
+    total = 3 * x + y
+    assert_close(function(*map(keras.ops.convert_to_tensor, (x, y))), total, 1e-6)
+    of_x, of_y = gradients(function, x, y)
+    assert_close(of_x, 2 * 5 * 3 * total, 1e-5)
+    assert_close(of_y, -2 * total, 1e-5)
 
 
 @on_tensorflow
@@ -170,12 +181,12 @@ def test_fused_asks_xla_for_one_pass_and_stays_ordinary_operations():
     def traced(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = branches.fused(_neighbours, x)
+            y = branches.fused(_neighbours, x, weight=1)
         return tape.gradient(y, x)
 
     operations = traced.get_concrete_function().graph.get_operations()
     compiled = {op.type for op in operations if "_XlaCompile" in str(op.node_def)}
-    assert {"StridedSlice", "AddV2", "StridedSliceGrad"} <= compiled
+    assert {"StridedSlice", "Mul", "StridedSliceGrad"} <= compiled
     assert not [op for op in operations if "Call" in op.type]
     np.testing.assert_array_equal(traced(tf.ones((1, 3, 4)))[0, :, 0], [1, 2, 1])
 
