@@ -116,7 +116,10 @@ def take_at_ends(x, ends, data_format):
         @tf.custom_gradient
         def take(x):
             def gradient(of_x, *of_parts):
-                return _add_at_ends(of_x, of_parts, ends, data_format)
+                for end, of_part in zip(ends, of_parts, strict=True):
+                    axis = layout.spatial_axes(data_format)[end.side]
+                    of_x = _tensorflow_add_in_place(of_x, of_part, end, axis)
+                return of_x
 
             return [tf.identity(x), *_at_ends(x, ends, data_format)], gradient
 
@@ -124,34 +127,34 @@ def take_at_ends(x, ends, data_format):
     return [x, *_at_ends(x, ends, data_format)]
 
 
-def add_at_ends(y, bias, additions, ends, data_format):
+def add_at_ends(y, bias, additions, ends, least, data_format):
     """`y + bias`, and at each of `ends` the addition, too. Of `y`, no other use is made.
 
     Args:
         y: Images in `data_format`.
         bias: Shape (C,), in the dtype of `y`, or None.
         additions: A tensor for each end, of its pixels.
-        ends: `layout.End`s.
+        ends: `layout.End`s, each at most once.
+        least: The least height and width that `y` can have, where they are unknown.
         data_format: `"channels_last"` or `"channels_first"`.
     """
-    tensors = [*additions] if bias is None else [*additions, bias]
-    if not tensors:
-        return y
     name = keras.backend.backend()
     if name == "torch":
-        return _torch_at_ends()[1].apply(ends, data_format, y, *tensors)
+        return _torch_at_ends()[1].apply(ends, data_format, y, *additions, *_present(bias))
+    if bias is not None:
+        y = y + layout.along(bias, layout.channel_axis(data_format))
     if name == "tensorflow":
         import tensorflow as tf
 
         @tf.custom_gradient
-        def add(y, *tensors):
+        def add(y, *additions):
             def gradient(of_y):
-                return of_y, *_gradients_of_added(of_y, len(tensors), ends, data_format)
+                return of_y, *_at_ends(of_y, ends, data_format)
 
-            return _add_at_ends(y, tensors, ends, data_format), gradient
+            return _add_at_ends(y, additions, ends, least, data_format), gradient
 
-        return add(y, *tensors)
-    return _add_at_ends(y, tensors, ends, data_format)
+        return add(y, *additions) if ends else y
+    return _add_at_ends(y, additions, ends, least, data_format)
 
 
 def _at_ends(x, ends, data_format):
@@ -159,41 +162,72 @@ def _at_ends(x, ends, data_format):
     return [(last if end.is_last else first)(x, end.pixels, axes[end.side]) for end in ends]
 
 
-def _add_at_ends(y, tensors, ends, data_format):
-    """`y`, which may be written to, with a tensor added at each of `ends`, and perhaps a bias."""
-    for bias in tensors[len(ends) :]:
-        y = y + layout.along(bias, layout.channel_axis(data_format))
-    for end, addition in zip(ends, tensors, strict=False):
-        y = _added_at(y, addition, end, layout.spatial_axes(data_format)[end.side])
+def _add_at_ends(y, additions, ends, least, data_format):
+    for side, axis in enumerate(layout.spatial_axes(data_format)):
+        own = {
+            end.is_last: addition
+            for end, addition in zip(ends, additions, strict=True)
+            if end.side == side
+        }
+        head, tail = [_present(own.get(is_last)) for is_last in (False, True)]
+        size = y.shape[axis] or least[side]
+        if sum(addition.shape[axis] for addition in head + tail) <= size:
+            # Both ends in one pass.
+            y = _added(y, head, tail, axis)
+        else:
+            y = _added(_added(y, head, [], axis), [], tail, axis)
     return y
 
 
-def _gradients_of_added(of_y, count, ends, data_format):
-    """The gradients with respect to `count` tensors that `_add_at_ends` added."""
-    others = [axis for axis in range(4) if axis != layout.channel_axis(data_format)]
-    of_bias = [ops.sum(of_y, axis=others)] if count > len(ends) else []
-    return [*_at_ends(of_y, ends, data_format), *of_bias]
+def _present(x):
+    return [] if x is None else [x]
 
 
-def _added_at(y, addition, end, axis):
+def _added(y, head, tail, axis):
+    """`y` with the tensor in `head` added to its first pixels, and that in `tail` to its last."""
+    if not head + tail:
+        return y
+    first_pixels = [layout.first(y, part.shape[axis], axis) + part for part in head]
+    last_pixels = [layout.last(y, part.shape[axis], axis) + part for part in tail]
+    start = sum(part.shape[axis] for part in head)
+    stop = ops.shape(y)[axis] - sum(part.shape[axis] for part in tail)
     if keras.backend.backend() == "tensorflow":
-        # In place, where slices and their concatenation are a pass over all of `y`.
+        # One pass, where the slice between the ends is another. (An addition in place would be
+        # none, but it exports neither to ONNX nor to LiteRT.)
         import tensorflow as tf
 
         size = tf.shape(y)
-        start = size[axis] - end.pixels if end.is_last else 0
-        ranges = [*map(tf.range, [size[i] for i in range(axis)]), start + tf.range(end.pixels)]
+        positions = tf.concat([tf.range(start), tf.range(stop, size[axis])], axis=0)
+        ranges = [*(tf.range(size[i]) for i in range(axis)), positions]
         indices = tf.stack(tf.meshgrid(*ranges, indexing="ij"), axis=-1)
-        return tf.tensor_scatter_nd_add(y, indices, addition)
-    others = y.shape[axis] - end.pixels
+        ends = tf.concat(first_pixels + last_pixels, axis=axis)
+        return tf.tensor_scatter_nd_update(y, indices, ends)
+    inside = layout.every(y, start, stop - start, 1, axis)
+    return ops.concatenate([*first_pixels, inside, *last_pixels], axis=axis)
+
+
+def _tensorflow_add_in_place(y, addition, end, axis):
+    """For gradients: neither ONNX nor LiteRT has this operation."""
+    import tensorflow as tf
+
+    # A bit an axis: whether it is taken from its beginning, to its end.
+    from_beginning = to_end = 0b1111
+    begin, stop = [0] * 4, [0] * 4
     if end.is_last:
-        parts = [layout.first(y, others, axis), layout.last(y, end.pixels, axis) + addition]
+        begin[axis] = -end.pixels
+        from_beginning &= ~(1 << axis)
     else:
-        parts = [
-            layout.first(y, end.pixels, axis) + addition,
-            layout.every(y, end.pixels, others, 1, axis),
-        ]
-    return ops.concatenate(parts, axis=axis)
+        stop[axis] = end.pixels
+        to_end &= ~(1 << axis)
+    return tf.raw_ops.TensorStridedSliceUpdate(
+        input=y,
+        begin=begin,
+        end=stop,
+        strides=[1] * 4,
+        value=(layout.last if end.is_last else layout.first)(y, end.pixels, axis) + addition,
+        begin_mask=from_beginning,
+        end_mask=to_end,
+    )
 
 
 @functools.cache
@@ -227,7 +261,10 @@ def _torch_at_ends():
 
         @staticmethod
         def backward(ctx, of_y):
-            return None, None, of_y, *_gradients_of_added(of_y, *ctx.settings)
+            count, ends, data_format = ctx.settings
+            others = [axis for axis in range(4) if axis != layout.channel_axis(data_format)]
+            of_bias = [of_y.sum(others)] if count > len(ends) else []
+            return None, None, of_y, *_at_ends(of_y, ends, data_format), *of_bias
 
     return Take, Add
 

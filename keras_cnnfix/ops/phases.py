@@ -61,15 +61,19 @@ def can_sum_taps(n, kernel_size, factor, interpolation, padding):
     one pixel reads beyond both ends.
     """
     if n is None:
-        _, after = kernels.sides(kernel_size)
-        # The fewest pixels that a border can be taken from.
-        deepest = {"reflect": after + 1, "symmetric": after, "wrap": after}.get(padding, 1)
-        n = max(1, (deepest + factor - 1) // factor)
+        n = fewest_pixels(kernel_size, factor, padding)
     both = _sums_of(kernel_size, factor, interpolation, padding)
-    return n >= max(_fewest_pixels(sums) for lines in both for sums in lines)
+    return n >= max(_least(sums) for lines in both for sums in lines)
 
 
-def _fewest_pixels(sums):
+def fewest_pixels(kernel_size, factor, padding):
+    """The fewest pixels, of the small axis, that the border of a kernel can be taken from."""
+    _, after = kernels.sides(kernel_size)
+    deepest = {"reflect": after + 1, "symmetric": after, "wrap": after}.get(padding, 1)
+    return max(1, (deepest + factor - 1) // factor)
+
+
+def _least(sums):
     positions = [term.position for terms in sums.head + sums.tail for term in terms]
     deepest = [position + 1 if position >= 0 else -position for position in positions]
     return max(len(sums.head) + len(sums.tail), *deepest, 1)

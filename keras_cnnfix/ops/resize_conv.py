@@ -14,7 +14,7 @@ from keras import ops
 
 from keras_cnnfix.ops import backend, kernels, layout
 from keras_cnnfix.ops.padding import pad2d
-from keras_cnnfix.ops.phases import can_sum_taps, tap_sums, transposed_tap_sums
+from keras_cnnfix.ops.phases import can_sum_taps, fewest_pixels, tap_sums, transposed_tap_sums
 from keras_cnnfix.ops.precision import at_least_float32
 from keras_cnnfix.ops.resize import resize2d
 
@@ -226,7 +226,10 @@ def transposed(x, kernel, bias, factors, padding, data_format):
         _of_border(part, kernel, end, matrix, factors, padding, data_format)
         for part, end, matrix in zip(parts, ends, matrices, strict=True)
     ]
-    return backend.add_at_ends(y, bias, additions, ends, data_format)
+    least = tuple(
+        s * fewest_pixels(k, s, padding) for k, s in zip(kernel_size, factors, strict=True)
+    )
+    return backend.add_at_ends(y, bias, additions, ends, least, data_format)
 
 
 def _box_matrix(taps, factor):

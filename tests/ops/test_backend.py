@@ -87,7 +87,7 @@ def test_add_at_ends(with_bias, data_format, rng):
     def function(x, bias, *additions):
         # Not of a leaf, which PyTorch lets nobody write to.
         bias = bias if with_bias else None
-        return branches.add_at_ends(2 * x, bias, additions, ends, data_format)
+        return branches.add_at_ends(2 * x, bias, additions, ends, (1, 1), data_format)
 
     arrays = [to_format(array, data_format) for array in (images / 2, *additions)]
     tensors = [keras.ops.convert_to_tensor(array) for array in (arrays[0], bias, *arrays[1:])]
