@@ -101,96 +101,99 @@ def conv_transpose2d(x, kernel, strides, data_format):
     return layout.to_channels_first(y) if transposed else y
 
 
-def take_at_ends(x, ends, data_format):
-    """`x` itself, and the pixels at each of `ends`: a list of 1 + len(ends) tensors.
+def take_at_ends(x, counts, data_format):
+    """`x` itself, and its outermost pixels: for each side that has any, one tensor of the pixels at
+    its start followed by those at its end.
 
     The transpose of `add_at_ends`: the gradients with respect to the pixels are added to that of
     the `x` returned, in place where the backend can. No other use is made of either.
+
+    Args:
+        x: Images in `data_format`.
+        counts: ((top, bottom), (left, right)), in pixels.
+        data_format: `"channels_last"` or `"channels_first"`.
     """
     name = keras.backend.backend()
     if name == "torch":
-        return list(_torch_at_ends()[0].apply(ends, data_format, x))
+        return list(_torch_at_ends()[0].apply(counts, data_format, x))
     if name == "tensorflow":
         import tensorflow as tf
 
         @tf.custom_gradient
         def take(x):
             def gradient(of_x, *of_parts):
-                for end, of_part in zip(ends, of_parts, strict=True):
-                    axis = layout.spatial_axes(data_format)[end.side]
-                    of_x = _tensorflow_add_in_place(of_x, of_part, end, axis)
-                return of_x
+                return _tensorflow_add_in_place(of_x, of_parts, counts, data_format)
 
-            return [tf.identity(x), *_at_ends(x, ends, data_format)], gradient
+            return [tf.identity(x), *_at_ends(x, counts, data_format)], gradient
 
         return take(x)
-    return [x, *_at_ends(x, ends, data_format)]
+    return [x, *_at_ends(x, counts, data_format)]
 
 
-def add_at_ends(y, bias, additions, ends, least, data_format):
-    """`y + bias`, and at each of `ends` the addition, too. Of `y`, no other use is made.
+def add_at_ends(y, bias, parts, counts, least, data_format):
+    """`y + bias`, with `parts` added to the outermost pixels. No other use is made of `y`.
 
     Args:
         y: Images in `data_format`.
         bias: Shape (C,), in the dtype of `y`, or None.
-        additions: A tensor for each end, of its pixels.
-        ends: `layout.End`s, each at most once.
+        parts: For each side that has any, what is added to its first and to its last pixels.
+        counts: ((top, bottom), (left, right)), in pixels.
         least: The least height and width that `y` can have, where they are unknown.
         data_format: `"channels_last"` or `"channels_first"`.
     """
     name = keras.backend.backend()
     if name == "torch":
-        return _torch_at_ends()[1].apply(ends, data_format, y, *additions, *_present(bias))
+        biases = [] if bias is None else [bias]
+        return _torch_at_ends()[1].apply(counts, data_format, y, *parts, *biases)
     if bias is not None:
         y = y + layout.along(bias, layout.channel_axis(data_format))
     if name == "tensorflow":
         import tensorflow as tf
 
         @tf.custom_gradient
-        def add(y, *additions):
+        def add(y, *parts):
             def gradient(of_y):
-                return of_y, *_at_ends(of_y, ends, data_format)
+                return of_y, *_at_ends(of_y, counts, data_format)
 
-            return _add_at_ends(y, additions, ends, least, data_format), gradient
+            return _add_at_ends(y, parts, counts, least, data_format), gradient
 
-        return add(y, *additions) if ends else y
-    return _add_at_ends(y, additions, ends, least, data_format)
+        return add(y, *parts) if parts else y
+    return _add_at_ends(y, parts, counts, least, data_format)
 
 
-def _at_ends(x, ends, data_format):
+def _sides_with(counts, data_format):
+    """Of each side that has any: its axis, and how many pixels at its start and at its end."""
     axes = layout.spatial_axes(data_format)
-    return [(last if end.is_last else first)(x, end.pixels, axes[end.side]) for end in ends]
+    return [(axis, *pair) for axis, pair in zip(axes, counts, strict=True) if any(pair)]
 
 
-def _add_at_ends(y, additions, ends, least, data_format):
-    for side, axis in enumerate(layout.spatial_axes(data_format)):
-        own = {
-            end.is_last: addition
-            for end, addition in zip(ends, additions, strict=True)
-            if end.side == side
-        }
-        head, tail = [_present(own.get(is_last)) for is_last in (False, True)]
-        size = y.shape[axis] or least[side]
-        if sum(addition.shape[axis] for addition in head + tail) <= size:
-            # Both ends in one pass.
-            y = _added(y, head, tail, axis)
+def _at_ends(x, counts, data_format):
+    parts = []
+    for axis, start, end in _sides_with(counts, data_format):
+        pixels = [first(x, start, axis)] if start else []
+        pixels += [last(x, end, axis)] if end else []
+        parts.append(ops.concatenate(pixels, axis=axis))
+    return parts
+
+
+def _add_at_ends(y, parts, counts, least, data_format):
+    axes = layout.spatial_axes(data_format)
+    for part, (axis, start, end) in zip(parts, _sides_with(counts, data_format), strict=True):
+        size = y.shape[axis] or least[axes.index(axis)]
+        if start + end <= size:
+            y = _add_along(y, part, start, end, axis)
         else:
-            y = _added(_added(y, head, [], axis), [], tail, axis)
+            # The first pixels are some of the last ones, too.
+            y = _add_along(y, layout.first(part, start, axis), start, 0, axis)
+            y = _add_along(y, layout.every(part, start, end, 1, axis), 0, end, axis)
     return y
 
 
-def _present(x):
-    return [] if x is None else [x]
-
-
-def _added(y, head, tail, axis):
-    """`y` with the tensor in `head` added to its first pixels, and that in `tail` to its last."""
-    if not head + tail:
+def _add_along(y, part, start, end, axis):
+    if not start + end:
         return y
-    first_pixels = [layout.first(y, part.shape[axis], axis) + part for part in head]
-    last_pixels = [layout.last(y, part.shape[axis], axis) + part for part in tail]
-    start = sum(part.shape[axis] for part in head)
-    stop = ops.shape(y)[axis] - sum(part.shape[axis] for part in tail)
+    stop = ops.shape(y)[axis] - end
+    pixels = [layout.first(y, start, axis), layout.every(y, stop, end, 1, axis)]
     if keras.backend.backend() == "tensorflow":
         # One pass, where the slice between the ends is another. (An addition in place would be
         # none, but it exports neither to ONNX nor to LiteRT.)
@@ -200,34 +203,44 @@ def _added(y, head, tail, axis):
         positions = tf.concat([tf.range(start), tf.range(stop, size[axis])], axis=0)
         ranges = [*(tf.range(size[i]) for i in range(axis)), positions]
         indices = tf.stack(tf.meshgrid(*ranges, indexing="ij"), axis=-1)
-        ends = tf.concat(first_pixels + last_pixels, axis=axis)
-        return tf.tensor_scatter_nd_update(y, indices, ends)
-    inside = layout.every(y, start, stop - start, 1, axis)
-    return ops.concatenate([*first_pixels, inside, *last_pixels], axis=axis)
+        return tf.tensor_scatter_nd_update(y, indices, tf.concat(pixels, axis=axis) + part)
+    pixels.insert(1, layout.every(y, start, stop - start, 1, axis))
+    parts = [layout.first(part, start, axis), None, layout.every(part, start, end, 1, axis)]
+    sums = [x if p is None else x + p for x, p in zip(pixels, parts, strict=True)]
+    return ops.concatenate(sums, axis=axis)
 
 
-def _tensorflow_add_in_place(y, addition, end, axis):
+def _tensorflow_add_in_place(y, parts, counts, data_format):
     """For gradients: neither ONNX nor LiteRT has this operation."""
     import tensorflow as tf
 
-    # A bit an axis: whether it is taken from its beginning, to its end.
-    from_beginning = to_end = 0b1111
-    begin, stop = [0] * 4, [0] * 4
-    if end.is_last:
-        begin[axis] = -end.pixels
-        from_beginning &= ~(1 << axis)
-    else:
-        stop[axis] = end.pixels
-        to_end &= ~(1 << axis)
-    return tf.raw_ops.TensorStridedSliceUpdate(
-        input=y,
-        begin=begin,
-        end=stop,
-        strides=[1] * 4,
-        value=(layout.last if end.is_last else layout.first)(y, end.pixels, axis) + addition,
-        begin_mask=from_beginning,
-        end_mask=to_end,
-    )
+    for part, (axis, start, end) in zip(parts, _sides_with(counts, data_format), strict=True):
+        # A bit an axis: whether it is taken from its beginning, to its end.
+        everything, along_others = 0b1111, 0b1111 & ~(1 << axis)
+        at = [0] * 4
+        if start:
+            at[axis] = start
+            y = tf.raw_ops.TensorStridedSliceUpdate(
+                input=y,
+                begin=[0] * 4,
+                end=at,
+                strides=[1] * 4,
+                value=layout.first(y, start, axis) + layout.first(part, start, axis),
+                begin_mask=everything,
+                end_mask=along_others,
+            )
+        if end:
+            at[axis] = -end
+            y = tf.raw_ops.TensorStridedSliceUpdate(
+                input=y,
+                begin=at,
+                end=[0] * 4,
+                strides=[1] * 4,
+                value=layout.last(y, end, axis) + layout.last(part, end, axis),
+                begin_mask=along_others,
+                end_mask=everything,
+            )
+    return y
 
 
 @functools.cache
@@ -235,18 +248,21 @@ def _torch_at_ends():
     """`take_at_ends` and `add_at_ends` in place."""
     import torch
 
-    def add(y, tensors, ends, data_format):
-        for bias in tensors[len(ends) :]:
-            y += layout.along(bias, layout.channel_axis(data_format))
-        for part, addition in zip(_at_ends(y, ends, data_format), tensors, strict=False):
-            part += addition
+    def add(y, parts, counts, data_format):
+        for part, (axis, start, end) in zip(parts, _sides_with(counts, data_format), strict=False):
+            if start:
+                pixels = layout.first(y, start, axis)
+                pixels += layout.first(part, start, axis)
+            if end:
+                pixels = layout.last(y, end, axis)
+                pixels += layout.last(part, end, axis)
         return y
 
     class Take(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, ends, data_format, x):
-            ctx.settings = ends, data_format
-            return x.view_as(x), *(part.clone() for part in _at_ends(x, ends, data_format))
+        def forward(ctx, counts, data_format, x):
+            ctx.settings = counts, data_format
+            return x.view_as(x), *_at_ends(x, counts, data_format)
 
         @staticmethod
         def backward(ctx, of_x, *of_parts):
@@ -254,17 +270,21 @@ def _torch_at_ends():
 
     class Add(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, ends, data_format, y, *tensors):
+        def forward(ctx, counts, data_format, y, *tensors):
             ctx.mark_dirty(y)
-            ctx.settings = len(tensors), ends, data_format
-            return add(y, tensors, ends, data_format)
+            ctx.settings = counts, data_format
+            sides = len(_sides_with(counts, data_format))
+            ctx.biases = len(tensors) - sides
+            for bias in tensors[sides:]:
+                y += layout.along(bias, layout.channel_axis(data_format))
+            return add(y, tensors, counts, data_format)
 
         @staticmethod
         def backward(ctx, of_y):
-            count, ends, data_format = ctx.settings
+            counts, data_format = ctx.settings
             others = [axis for axis in range(4) if axis != layout.channel_axis(data_format)]
-            of_bias = [of_y.sum(others)] if count > len(ends) else []
-            return None, None, of_y, *_at_ends(of_y, ends, data_format), *of_bias
+            of_bias = [of_y.sum(others)] * ctx.biases
+            return None, None, of_y, *_at_ends(of_y, counts, data_format), *of_bias
 
     return Take, Add
 

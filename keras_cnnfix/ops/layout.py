@@ -3,17 +3,7 @@
 The only file that knows axis numbers: everything else asks for an axis by name.
 """
 
-from typing import NamedTuple
-
 from keras import ops
-
-
-class End(NamedTuple):
-    """The outermost `pixels` of an image at one end of one of its sides."""
-
-    side: int  # 0: of the height, 1: of the width
-    is_last: bool
-    pixels: int
 
 
 def spatial_axes(data_format):

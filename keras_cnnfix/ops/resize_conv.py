@@ -214,22 +214,34 @@ def transposed(x, kernel, bias, factors, padding, data_format):
     boxes = [_box_matrix(k, s) for k, s in zip(kernel_size, factors, strict=True)]
     boxes = [ops.convert_to_tensor(box, dtype=kernel.dtype) for box in boxes]
     composite = ops.einsum("at,bu,tucf->abcf", *boxes, kernel)
-    ends = _ends(kernel_size, padding)
-    matrices = [_border_matrix(end, kernel_size, factors, padding) for end in ends]
-    sources = tuple(
-        layout.End(end.side, end.is_last != (padding == "wrap"), matrix.shape[2])
-        for end, matrix in zip(ends, matrices, strict=True)
-    )
-    x, *parts = backend.take_at_ends(x, sources, data_format)
+    # How many pixels of the result read each part of the border, and how many pixels the border
+    # is made of.
+    counts = kernels.border_of(kernel_size) if padding != "zeros" else ((0, 0), (0, 0))
+    sources = [
+        tuple(_source(n, s, padding) + 1 if n else 0 for n in pair)
+        for pair, s in zip(counts, factors, strict=True)
+    ]
+    if padding == "wrap":
+        sources = [pair[::-1] for pair in sources]
+    x, *parts = backend.take_at_ends(x, tuple(sources), data_format)
     y = backend.conv_transpose2d(x, composite, factors, data_format)
+    sides = [side for side, pair in enumerate(counts) if any(pair)]
     additions = [
-        _of_border(part, kernel, end, matrix, factors, padding, data_format)
-        for part, end, matrix in zip(parts, ends, matrices, strict=True)
+        _of_border(
+            part,
+            kernel,
+            _border_matrix(kernel_size[side], sources[side], factors[side], padding),
+            side,
+            factors,
+            padding,
+            data_format,
+        )
+        for part, side in zip(parts, sides, strict=True)
     ]
     least = tuple(
         s * fewest_pixels(k, s, padding) for k, s in zip(kernel_size, factors, strict=True)
     )
-    return backend.add_at_ends(y, bias, additions, ends, least, data_format)
+    return backend.add_at_ends(y, bias, additions, counts, least, data_format)
 
 
 def _box_matrix(taps, factor):
@@ -240,26 +252,47 @@ def _box_matrix(taps, factor):
     return np.sum(boxes, axis=0)[:, ::-1]
 
 
-def _ends(kernel_size, padding):
-    """Where the outermost pixels read the border."""
-    if padding == "zeros":
-        return ()
-    return tuple(
-        layout.End(side, is_last, reach)
-        for side, k in enumerate(kernel_size)
-        for is_last, reach in zip((False, True), kernels.sides(k), strict=True)
-        if reach
-    )
+def _source(beyond, factor, padding):
+    """Which pixel of the small image, counted from the end that its border is taken from, lies
+    `beyond` pixels beyond the resized image.
+    """
+    if padding == "edge":
+        return 0
+    return (beyond if padding == "reflect" else beyond - 1) // factor
 
 
-def _of_border(pixels, kernel, end, matrix, factors, padding, data_format):
-    """What the border beyond an end adds to the outermost pixels of the result: as products.
+def _border_matrix(taps, sources, factor, padding):
+    """Which of the `sources` (at the start, at the end) along a side the taps meet in the border.
+
+    Returns:
+        An array of ones and zeros: (outermost pixels of the result, taps, outermost pixels of the
+        small image). Pixels are in the order of the image, those at its end after those at its
+        start.
+    """
+    before, after = kernels.sides(taps)
+    matrix = np.zeros((before + after, taps, sum(sources)))
+    for at_end, reach in ((False, before), (True, after)):
+        from_end = at_end != (padding == "wrap")
+        for outer in range(reach):
+            for tap in range(taps):
+                beyond = (tap - before if at_end else before - tap) - outer
+                if beyond > 0:
+                    source = _source(beyond, factor, padding)
+                    row, column = (
+                        -1 - outer if at_end else outer,
+                        -1 - source if from_end else source,
+                    )
+                    matrix[row, tap, column] = 1
+    return matrix
+
+
+def _of_border(pixels, kernel, matrix, side, factors, padding, data_format):
+    """What the border along a side adds to the outermost pixels of the result: as products.
 
     Args:
-        pixels: Those of the small image that the border repeats.
+        pixels: Those of the small image that the border repeats, `matrix.shape[2]` of them.
         matrix: As `_border_matrix` gives it.
     """
-    side = end.side
     axis, channels = layout.spatial_axes(data_format)[side], layout.channel_axis(data_format)
     # Of each position and source along this side, the taps along the other.
     equation = ("pts,tucf->uscpf", "pts,utcf->uscpf")[side]
@@ -279,30 +312,3 @@ def _of_border(pixels, kernel, end, matrix, factors, padding, data_format):
         data_format,
     )
     return ops.concatenate(ops.split(y, positions, axis=channels), axis=axis)
-
-
-def _border_matrix(end, kernel_size, factors, padding):
-    """Which pixels of the small image the taps meet in the border beyond an end.
-
-    Returns:
-        An array of ones and zeros: (pixels at the end of the result, taps, pixels at the end of
-        the small image; with wrap, at its other end).
-    """
-    side, is_last, reach = end
-    taps, factor = kernel_size[side], factors[side]
-    before, _ = kernels.sides(taps)
-
-    def source(beyond):
-        if padding == "edge":
-            return 0
-        return (beyond if padding == "reflect" else beyond - 1) // factor
-
-    matrix = np.zeros((reach, taps, source(reach) + 1))
-    for outer in range(reach):
-        for tap in range(taps):
-            beyond = (tap - before if is_last else before - tap) - outer
-            if beyond > 0:
-                matrix[outer, tap, source(beyond)] = 1
-    # Counted from the end; the pixels are in the order of the image.
-    matrix = matrix[::-1] if is_last else matrix
-    return matrix[:, :, ::-1] if is_last != (padding == "wrap") else matrix

@@ -11,7 +11,6 @@ import pytest
 from images import apply, assert_close, from_format, gradients, to_format
 
 from keras_cnnfix.ops import backend as branches
-from keras_cnnfix.ops import layout
 
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the branch is TensorFlow's"
@@ -74,34 +73,57 @@ def test_conv_transpose2d_adds_a_tap_for_each_pixel(strides, data_format, rng):
 
 @pytest.mark.parametrize("with_bias", [True, False])
 def test_add_at_ends(with_bias, data_format, rng):
+    """Also where the first pixels are some of the last ones."""
     images = rng.normal(size=(2, 3, 5, 4)).astype("float32")
-    ends = (layout.End(0, False, 1), layout.End(0, True, 3), layout.End(1, True, 2))
-    additions = [rng.normal(size=(2, n, 5, 4)).astype("float32") for n in (1, 3)]
-    additions.append(rng.normal(size=(2, 3, 2, 4)).astype("float32"))
+    rows = rng.normal(size=(2, 1 + 3, 5, 4)).astype("float32")
+    columns = rng.normal(size=(2, 3, 0 + 2, 4)).astype("float32")
     bias = rng.normal(size=4).astype("float32")
     expected = images + bias * with_bias
-    expected[:, :1] += additions[0]
-    expected[:, -3:] += additions[1]
-    expected[:, :, -2:] += additions[2]
+    expected[:, :1] += rows[:, :1]
+    expected[:, -3:] += rows[:, 1:]
+    expected[:, :, -2:] += columns
 
-    def function(x, bias, *additions):
+    def function(x, bias, *parts):
+        settings = (((1, 3), (0, 2)), (1, 1), data_format)
         # Not of a leaf, which PyTorch lets nobody write to.
-        bias = bias if with_bias else None
-        return branches.add_at_ends(2 * x, bias, additions, ends, (1, 1), data_format)
+        return branches.add_at_ends(2 * x, bias if with_bias else None, parts, *settings)
 
-    arrays = [to_format(array, data_format) for array in (images / 2, *additions)]
+    arrays = [to_format(array, data_format) for array in (images / 2, rows, columns)]
     tensors = [keras.ops.convert_to_tensor(array) for array in (arrays[0], bias, *arrays[1:])]
     y = function(*tensors)
     assert_close(from_format(y, data_format), expected, 1e-6)
     if not with_bias:
         return
     found = gradients(function, arrays[0], bias, *arrays[1:])
-    parts = (expected[:, :1], expected[:, -3:], expected[:, :, -2:])
-    references = [2 * array for array in (2 * expected, expected.sum((0, 1, 2)), *parts)]
+    of_rows = np.concatenate([expected[:, :1], expected[:, -3:]], axis=1)
+    references = [2 * expected, expected.sum((0, 1, 2)), of_rows, expected[:, :, -2:]]
     for gradient, reference in zip(found, references, strict=True):
         if gradient.ndim == 4:
             gradient = from_format(gradient, data_format)
-        assert_close(gradient, reference, 1e-5)
+        assert_close(gradient, 2 * reference, 1e-5)
+
+
+def test_take_at_ends(data_format, rng):
+    images = rng.normal(size=(2, 3, 5, 4)).astype("float32")
+    weights = [rng.normal(size=shape).astype("float32") for shape in ((2, 4, 5, 4), (2, 3, 1, 4))]
+
+    def function(x):
+        x, rows, columns = branches.take_at_ends(2 * x, ((1, 3), (1, 0)), data_format)
+        of_parts = [keras.ops.convert_to_tensor(to_format(w, data_format)) for w in weights]
+        both = [part * w for part, w in zip((rows, columns), of_parts, strict=True)]
+        return keras.ops.concatenate([keras.ops.reshape(t, (-1,)) for t in (x, *both)])
+
+    rows = np.concatenate([images[:, :1], images], axis=1)
+    parts = [images, rows * weights[0], images[:, :, :1] * weights[1]]
+    y = function(keras.ops.convert_to_tensor(to_format(images, data_format)))
+    expected = np.concatenate([to_format(part, data_format).ravel() for part in parts])
+    assert_close(keras.ops.convert_to_numpy(y), 2 * expected, 1e-6)
+    reference = images.copy()
+    reference[:, :1] += (rows * weights[0] ** 2)[:, :1]
+    reference += (rows * weights[0] ** 2)[:, 1:]
+    reference[:, :, :1] += images[:, :, :1] * weights[1] ** 2
+    (gradient,) = gradients(function, to_format(images, data_format))
+    assert_close(from_format(gradient, data_format), 8 * reference, 1e-5)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="the branch is PyTorch's")

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from fractions import Fraction
 
 import keras
@@ -14,7 +15,7 @@ from keras_cnnfix.ops.resize_conv import fastest_form, resize_conv2d
 
 # The form -> a function of images, kernel, bias, factors, interpolation, padding, groups and data
 # format.
-FORMS = {
+FORMS: dict[str, Callable] = {
     "plain": lambda x, kernel, bias, factors, *settings: resize_conv.plain(
         x, kernel, bias, factors, None, *settings
     ),
