@@ -68,8 +68,9 @@ def fastest_form(implementation, sizes, kernel_shape, factors, interpolation, pa
     """Which form is taken: `"plain"`, `"products"` or `"transposed"`. The one place that decides.
 
     Per pixel of the small image and filter, the transposed form multiplies more, and the products
-    move more numbers through memory: one for each tap, and one for each pixel of the result. What
-    it costs to move one, in multiplications, is `backend.cost_of_moving`.
+    move more numbers through memory: one for each tap, which is written, shifted and summed, and
+    one for each pixel of the result. What it costs to move one, in multiplications, is
+    `backend.cost_of_moving`.
 
     Args:
         implementation: `"auto"` or `"polyphase"`.
@@ -90,7 +91,7 @@ def fastest_form(implementation, sizes, kernel_shape, factors, interpolation, pa
         multiplications = prod(k + s - 1 for _, k, s in axes)
     else:
         multiplications = taps * prod(factors)
-    moved = prod(k for _, k, s in axes if s > 1) + prod(factors)
+    moved = 3 * prod(k for _, k, s in axes if s > 1) + prod(factors)
     if channels * (multiplications - taps) >= moved * backend.cost_of_moving():
         return "products"
     if has_transposed:
