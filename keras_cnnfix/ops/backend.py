@@ -380,6 +380,16 @@ def _tensorflow_graph(function, shapes, settings):
     )
 
 
+def is_compiled_by_torch():
+    """Whether `torch.compile` or `torch.export` traces the call."""
+    if keras.backend.backend() != "torch":
+        return False
+    import torch
+
+    # It fails in the gradients written by hand, once a size has changed (PyTorch 2.13).
+    return torch.compiler.is_compiling()
+
+
 def cost_of_moving():
     """What it costs to move one number through memory, in multiplications of a convolution.
 

@@ -81,6 +81,8 @@ def fastest_form(implementation, sizes, kernel_shape, factors, interpolation, pa
     """
     *kernel_size, channels, _ = kernel_shape
     axes = list(zip(sizes, kernel_size, factors, strict=True))
+    if backend.is_compiled_by_torch():
+        return "plain"
     if factors == (1, 1) or not all(
         can_sum_taps(n, k, s, interpolation, padding) for n, k, s in axes
     ):
@@ -154,22 +156,27 @@ def _shifted_sums(*tensors, rows, has_bias, columns, groups, factors, interpolat
     width. With `has_bias`, another tensor is the bias.
     """
     y_axis, x_axis = layout.spatial_axes("channels_last")
-    _, height, width, channels = ops.shape(tensors[0])
-    taps_apart = (-1, height, width, groups, columns, channels // (groups * columns))
-    phases = [at_least_float32(ops.reshape(z, taps_apart)) for z in tensors[:rows]]
+    phases = [at_least_float32(z) for z in tensors[:rows]]
     if factors[0] > 1:
         phases = tap_sums(phases, factors[0], interpolation, padding, y_axis)
     lines = []
     for phase in phases:
-        of_columns = [phase[..., tap, :] for tap in range(columns)]
+        of_columns = _taps_apart(phase, columns, groups)
         if factors[1] > 1:
             of_columns = tap_sums(of_columns, factors[1], interpolation, padding, x_axis)
-        lines.append(ops.stack(of_columns, axis=x_axis + 1))
-    y = ops.stack(lines, axis=y_axis + 1)
-    y = ops.reshape(y, (-1, height * factors[0], width * factors[1], channels // columns))
+        lines.append(layout.interleave(of_columns, x_axis))
+    y = layout.interleave(lines, y_axis)
     if has_bias:
         y = y + at_least_float32(tensors[-1])
     return ops.cast(y, tensors[0].dtype)
+
+
+def _taps_apart(z, taps, groups):
+    """Of the products (N, H, W, groups * taps * filters), those with each tap."""
+    # Without an axis for each, which LiteRT could not slice.
+    parts = ops.split(z, groups * taps, axis=3) if groups * taps > 1 else [z]
+    of_taps = [parts[tap::taps] for tap in range(taps)]
+    return [p[0] if groups == 1 else ops.concatenate(p, axis=3) for p in of_taps]
 
 
 def _transposed_shifted_sums(

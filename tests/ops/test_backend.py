@@ -10,6 +10,7 @@ import oracle
 import pytest
 from images import apply, assert_close, from_format, gradients, to_format
 
+from keras_cnnfix import ResizeConv2D
 from keras_cnnfix.ops import backend as branches
 
 on_tensorflow = pytest.mark.skipif(
@@ -211,6 +212,22 @@ def test_fused_asks_xla_for_one_pass_and_stays_ordinary_operations():
     assert {"StridedSlice", "Mul", "StridedSliceGrad"} <= compiled
     assert not [op for op in operations if "Call" in op.type]
     np.testing.assert_array_equal(traced(tf.ones((1, 3, 4)))[0, :, 0], [1, 2, 1])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the branch is PyTorch's")
+@pytest.mark.filterwarnings("ignore")  # of PyTorch's compiler
+def test_a_resize_convolution_compiles_for_one_size_after_the_other(rng):
+    import torch
+
+    layer = ResizeConv2D(4, 3)
+    assert not branches.is_compiled_by_torch()
+    compiled = torch.compile(lambda x: layer(x), backend="aot_eager")
+    for size in (4, 5, 6):
+        x = torch.tensor(rng.normal(size=(2, size, 5, 3)).astype("float32"))
+        expected = layer(x).detach()
+        y = compiled(x)
+        y.sum().backward()
+        assert_close(y.detach(), expected, 1e-6)
 
 
 def test_resize2d_serves_unknown_sizes(rng):
