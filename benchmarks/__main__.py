@@ -17,6 +17,7 @@ from keras import ops
 
 from benchmarks import memory, models, single_layers
 from benchmarks.timing import ROUNDS, compiled, gradient, race
+from keras_cnnfix.ops import backend, resize_conv
 
 TOLERANCE = 2e-5
 DECODERS = [
@@ -50,10 +51,10 @@ def main(argv=None):
 
 def machine():
     """What the figures depend on."""
-    backend = keras.backend.backend()
-    package = "tensorflow-cpu" if backend == "tensorflow" else backend
+    name = keras.backend.backend()
+    package = "tensorflow-cpu" if name == "tensorflow" else name
     return {
-        "backend": f"{backend} {version(package)}",
+        "backend": f"{name} {version(package)}",
         "keras": keras.__version__,
         "python": platform.python_version(),
         "processor": f"{_processor()}, {os.cpu_count()} cores",
@@ -222,8 +223,6 @@ def run_limit(rounds):
             rng.normal(size=(3, 3, channels, 4 * filters)).astype("float32")
         )
         size = ((2, 2), "nearest", "reflect", 1, "channels_last")
-        from keras_cnnfix.ops import backend, resize_conv
-
         functions = {
             "dense": compiled(lambda x, w: backend.conv2d(x, w, (1, 1), 1, "channels_last")),
             "plain": compiled(

@@ -403,7 +403,7 @@ def cost_of_moving():
         # XLA convolves slowly on a CPU, transposed convolutions and their gradients above all,
         # but is quick with products of matrices, and sums in one pass (JAX 0.10).
         return 0 if jax.default_backend() == "cpu" else 60
-    # PyTorch has the faster transposed convolution, and keeps the memory of the products.
+    # Both make a pass for each sum; PyTorch has the faster transposed convolution.
     return 17 if name == "tensorflow" else 60
 
 

@@ -91,6 +91,10 @@ def fastest_form(implementation, sizes, kernel_shape, factors, interpolation, pa
     taps = prod(kernel_size)
     if has_transposed:
         multiplications = prod(k + s - 1 for _, k, s in axes)
+        if padding != "zeros":
+            multiplications += sum(
+                _multiplications_of_border(k, s, n) * taps / k for n, k, s in axes if n is not None
+            )
     else:
         multiplications = taps * prod(factors)
     moved = 3 * prod(k for _, k, s in axes if s > 1) + prod(factors)
@@ -99,6 +103,12 @@ def fastest_form(implementation, sizes, kernel_shape, factors, interpolation, pa
     if has_transposed:
         return "transposed"
     return "plain" if implementation == "auto" else "products"
+
+
+def _multiplications_of_border(taps, factor, n):
+    """Of `transposed`, for the two ends of a side of `n` pixels, for each tap along the other."""
+    sources = 2 * (taps // 2 // factor + 1)
+    return (taps - 1) * sources / n
 
 
 def plain(x, kernel, bias, size, output_size, interpolation, padding, groups, data_format):

@@ -159,13 +159,13 @@ def test_the_form_follows_the_channels(monkeypatch):
     """Many channels: fewer multiplications win. Few: fewer passes over memory."""
     monkeypatch.setattr(backend, "cost_of_moving", lambda: 17)
 
-    def form(channels, interpolation="nearest", groups=1, implementation="auto"):
-        shape = (3, 3, channels, 32)
-        return fastest_form(
-            implementation, (32, 32), shape, (2, 2), interpolation, "reflect", groups
-        )
+    def form(channels, interpolation="nearest", groups=1, implementation="auto", side=None):
+        shape, sizes = (3, 3, channels, 32), (side, side)
+        return fastest_form(implementation, sizes, shape, (2, 2), interpolation, "reflect", groups)
 
     assert [form(c) for c in (256, 76, 75, 3)] == ["products"] * 2 + ["transposed"] * 2
+    # The smaller the image, the larger its border.
+    assert [form(60, side=n) for n in (8, 32)] == ["products", "transposed"]
     assert [form(c, "bilinear") for c in (64, 3)] == ["products", "plain"]
     assert [form(c, groups=2) for c in (64, 3)] == ["products", "plain"]
     assert form(3, "bilinear", implementation="polyphase") == "products"
