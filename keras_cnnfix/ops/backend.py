@@ -463,6 +463,18 @@ def last(x, count, axis):
     return layout.last(x, count, axis)
 
 
+def at_least(x, count, axis):
+    """`x`; an error where it has less than `count` entries along `axis`, which is unknown."""
+    if not _is_unknown(x, axis):
+        return x
+    import tensorflow as tf
+
+    message = f"an image of at least {count} pixels a side is needed to train with unknown sizes"
+    enough = tf.debugging.assert_greater_equal(tf.shape(x)[axis], count, message)
+    with tf.control_dependencies([enough]):
+        return tf.identity(x)
+
+
 def pixel(x, index, from_end, axis):
     """Entry `index` along `axis`, counted from one end; an error where `x` is shorter."""
     if from_end:

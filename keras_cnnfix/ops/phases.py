@@ -53,17 +53,19 @@ def transposed_tap_sums(phases, kernel_size, interpolation, padding, axis):
     """The transpose of `tap_sums`: from the gradients with respect to the phases, a list of those
     with respect to each of `kernel_size` taps.
     """
-    return _apply(_sums_of(kernel_size, len(phases), interpolation, padding)[1], phases, axis)
+    lines = _sums_of(kernel_size, len(phases), interpolation, padding)[1]
+    least = max(map(_least, lines))
+    return _apply(lines, [backend.at_least(phase, least, axis) for phase in phases], axis)
 
 
 def can_sum_taps(n, kernel_size, factor, interpolation, padding):
     """Whether `tap_sums` and its transpose serve an axis of `n` pixels (None: unknown): not where
-    one pixel reads beyond both ends.
+    one pixel reads beyond both ends. Where the size is unknown, the transpose may ask for more.
     """
+    lines, transposed_lines = _sums_of(kernel_size, factor, interpolation, padding)
     if n is None:
-        n = fewest_pixels(kernel_size, factor, padding)
-    both = _sums_of(kernel_size, factor, interpolation, padding)
-    return n >= max(_least(sums) for lines in both for sums in lines)
+        return fewest_pixels(kernel_size, factor, padding) >= max(map(_least, lines))
+    return n >= max(map(_least, lines + transposed_lines))
 
 
 def fewest_pixels(kernel_size, factor, padding):
