@@ -14,25 +14,18 @@ Super-Resolution, ECCV 2016. https://arxiv.org/abs/1603.08155
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
-try:
-    import features
+from common import program
+
+with program.imports("style_transfer"):
     import keras
     import numpy as np
-    import pictures
+    from common import data, features, pictures, training
     from keras import layers, ops
-    from skimage import data
-    from training import Crops, StopOnCtrlC
 
     from keras_cnnfix import Padding2D, ResizeConv2D
-except ImportError as error:
-    sys.exit(
-        f"style_transfer: the package {error.name!r} is missing. "
-        "Run: pip install 'keras_cnnfix[examples]', and install the backend that Keras uses."
-    )
 
 UPSAMPLING = {
     "transposed": lambda filters: layers.Conv2DTranspose(filters, 3, strides=2, padding="same"),
@@ -106,18 +99,21 @@ class PerceptualLoss(layers.Layer):
         return input_shapes[1]
 
 
-def train(network, loss_network, style, steps, size, seed):
+def train(network, loss_network, style, args, name):
     """Trains `network` in place; returns the number of steps done before the end or Ctrl-C."""
-    photos = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
-    photos.append(data.stereo_motorcycle()[0])
-    photo = keras.Input((size, size, 3))
+    shipped = data.photographs()
+    photos = [shipped[p] for p in ("astronaut", "chelsea", "coffee", "rocket", "motorcycle")]
+
+    def batch(rng):
+        cut = [data.crop(photos[rng.integers(len(photos))], args.size, rng) for _ in range(4)]
+        return (np.stack(cut).astype("float32"),)
+
+    photo = keras.Input((args.size, args.size, 3))
     result = PerceptualLoss(loss_network, style)([photo, network(photo)])
     trainer = keras.Model(photo, result)
-    rate = keras.optimizers.schedules.CosineDecay(3e-3, steps)
+    rate = keras.optimizers.schedules.CosineDecay(3e-3, args.steps)
     trainer.compile(keras.optimizers.Adam(rate))
-    crops = Crops(photos, steps, batch=4, size=size, seed=seed)
-    trainer.fit(crops, shuffle=False, callbacks=[StopOnCtrlC()])
-    return int(trainer.optimizer.iterations)
+    return training.fit(trainer, batch, args.steps, args, name)
 
 
 def restyle(network, photo):
@@ -154,7 +150,7 @@ def compare(content, style, loss_network, args):
         keras.utils.set_random_seed(args.seed)
         network = style_network(UPSAMPLING[name])
         start = time.perf_counter()
-        done = train(network, loss_network, style, args.steps, args.size, args.seed)
+        done = train(network, loss_network, style, args, name)
         figures["steps"][name], figures["seconds"][name] = done, time.perf_counter() - start
         figures["models"][name] = str(args.out / f"{name}.keras")
         network.save(figures["models"][name])
@@ -216,12 +212,14 @@ def main(argv=None):
         if args.apply:
             network, photo = load(args.apply[0]), pictures.read(args.apply[1], LEAST)
         else:
-            content = pictures.read(args.content, LEAST) if args.content else data.rocket()
+            content = (
+                pictures.read(args.content, LEAST) if args.content else data.photographs()["rocket"]
+            )
             swirl = Path(__file__).parent / "assets" / "swirl.png"
             style = pictures.read(args.style or swirl, LEAST)
             loss_network = getattr(features, args.features)()
     except (OSError, ValueError) as error:
-        sys.exit(f"style_transfer: {error}")
+        raise SystemExit(f"style_transfer: {error}") from error
     if not args.apply:
         return compare(content, style, loss_network, args)
     model, original = map(Path, args.apply)

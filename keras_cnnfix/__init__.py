@@ -3,6 +3,7 @@
 Checkerboards, aliasing and flatness degradation; on TensorFlow, JAX and PyTorch.
 """
 
+from keras_cnnfix import diagnostics
 from keras_cnnfix.initializers import ICNR
 from keras_cnnfix.layers import (
     NIB,
@@ -25,4 +26,5 @@ __all__ = [
     "Padding2D",
     "ResizeConv2D",
     "SubPixelConv",
+    "diagnostics",
 ]

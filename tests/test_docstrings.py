@@ -1,5 +1,6 @@
 """Every example in a docstring and in the README runs, on the backend of this run."""
 
+import dataclasses
 import doctest
 import importlib
 import inspect
@@ -17,6 +18,10 @@ MODULES = [
     for module in pkgutil.walk_packages(keras_cnnfix.__path__, "keras_cnnfix.")
     if not module.ispkg
 ]
+PUBLIC = [
+    *(getattr(keras_cnnfix, name) for name in keras_cnnfix.__all__ if name != "diagnostics"),
+    *(getattr(keras_cnnfix.diagnostics, name) for name in keras_cnnfix.diagnostics.__all__),
+]
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -27,14 +32,18 @@ def test_examples_in_docstrings_hold(name):
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("name", keras_cnnfix.__all__)
-def test_public_docstrings_are_complete(name):
-    public = getattr(keras_cnnfix, name)
+@pytest.mark.parametrize("public", PUBLIC, ids=lambda public: public.__name__)
+def test_public_docstrings_are_complete(public):
     doc = inspect.getdoc(public) or ""
+    if dataclasses.is_dataclass(public):
+        names = {field.name for field in dataclasses.fields(public)}
+        assert names <= set(re.findall(r"[a-z_]+", doc.split("Attributes:")[1]))
+        return
     for section in ("Args:", "Raises:", "Example:"):
         assert section in doc, section
     documented = set(re.findall(r"[a-z_]+", doc.split("Args:")[1].split("Raises:")[0]))
-    arguments = set(inspect.signature(public.__init__).parameters) - {"self"}
+    called = public.__init__ if inspect.isclass(public) else public
+    arguments = set(inspect.signature(called).parameters) - {"self"}
     assert arguments <= documented, arguments - documented
 
 

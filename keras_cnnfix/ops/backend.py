@@ -380,6 +380,42 @@ def _tensorflow_graph(function, shapes, settings):
     )
 
 
+def gradient(function, x, loss):
+    """The gradient of `loss(function(x))` with respect to `x`; each backend has its own way.
+
+    Args:
+        function: A Keras model, called in inference mode, or a function of a tensor.
+        x: Array or tensor; integers become Keras's float.
+        loss: Function of the output to a scalar; None for half the sum of squares.
+    """
+    x = ops.convert_to_tensor(x)
+    if "float" not in keras.backend.standardize_dtype(x.dtype):
+        x = ops.cast(x, keras.config.floatx())
+    settings = {"training": False} if isinstance(function, keras.Model) else {}
+
+    def value(x):
+        outputs = function(x, **settings)
+        if loss is not None:
+            return loss(outputs)
+        return sum(ops.sum(ops.square(y)) for y in keras.tree.flatten(outputs)) / 2
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = value(x)
+        return tape.gradient(y, x)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.grad(value)(x)
+    import torch
+
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(value(x), x)[0]
+
+
 def is_compiled_by_torch():
     """Whether `torch.compile` or `torch.export` traces the call."""
     if keras.backend.backend() != "torch":

@@ -1,6 +1,6 @@
 """Frozen ImageNet networks whose feature maps say how alike two pictures look.
 
-`squeezenet` has its weights next to it (see `assets/NOTICE.md`) and costs about a thirtieth of
+`squeezenet` has its weights next to it (see `../assets/NOTICE.md`) and costs about a thirtieth of
 `vgg16`, which downloads them.
 """
 
@@ -9,7 +9,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-WEIGHTS = Path(__file__).parent / "assets" / "squeezenet_v1_1_to_fire5_float16.npz"
+from common.program import InputError
+
+WEIGHTS = Path(__file__).parents[1] / "assets" / "squeezenet_v1_1_to_fire5_float16.npz"
 RGB_MEAN = (122.679, 116.669, 104.006)
 
 
@@ -70,7 +72,7 @@ def vgg16(names=("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
         for "block1" and doubles from block to block.
 
     Raises:
-        ValueError: The weights cannot be downloaded.
+        InputError: The weights cannot be downloaded.
 
     Source:
         Simonyan, Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition,
@@ -79,7 +81,7 @@ def vgg16(names=("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
     try:
         full = keras.applications.VGG16(include_top=False, weights="imagenet")
     except Exception as error:  # Keras passes on whatever the download raised.
-        raise ValueError(
+        raise InputError(
             f"the ImageNet weights of VGG16 cannot be downloaded ({error}). "
             "Take SqueezeNet, which is embedded."
         ) from error

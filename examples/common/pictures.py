@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from common.program import InputError
+
 CAPTION = 34  # pixels above each panel
 GAP = 12
 
@@ -13,7 +15,7 @@ def read(path, least=1):
     """Reads a picture file as RGB; grey is repeated, transparency is laid on white.
 
     Raises:
-        ValueError: The file is no picture, or a side is shorter than `least` pixels.
+        InputError: The file is no picture, or a side is shorter than `least` pixels.
     """
     try:
         with Image.open(path) as file:
@@ -22,10 +24,10 @@ def read(path, least=1):
                 image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
             image = image.convert("RGBA")
     except Exception as error:  # Which kind depends on the file's format.
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+        raise InputError(f"{path} cannot be read as a picture: {error}") from error
     if min(image.size) < least:
         width, height = image.size
-        raise ValueError(
+        raise InputError(
             f"{path} must be at least {least} pixels wide and high. Received: {width} x {height}."
         )
     white = Image.new("RGBA", image.size, "white")
@@ -60,6 +62,16 @@ def flattest_window(picture, side, margin=16):
 def enlarge(picture, factor):
     """Repeats every pixel `factor` times in both directions, so that single pixels show."""
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def grid(images, columns):
+    """Lays equal pictures `(N, H, W, 3)` out side by side, row by row, on white, without gaps."""
+    n, height, width, channels = images.shape
+    rows = -(-n // columns)
+    cells = np.full((rows * columns, height, width, channels), 255, "uint8")
+    cells[:n] = images
+    cells = cells.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return cells.reshape(rows * height, columns * width, channels)
 
 
 def sheet(rows):
