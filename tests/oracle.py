@@ -4,6 +4,7 @@ Every array is channels_last, (N, H, W, C); sizes, kernels and strides are pairs
 Everything is computed in float64.
 """
 
+import itertools
 from collections.abc import Callable
 from fractions import Fraction
 from math import ceil, comb, floor
@@ -360,3 +361,45 @@ def nib(
     pair = {"symmetric": (x + noise, x - noise), "concat": (x, noise)}[mode]
     z = np.concatenate(pair, axis=-1)
     return z if kernel is None else conv2d(_pad_for(z, kernel.shape[:2], padding), kernel, bias)
+
+
+def transposed_taps(size, taps, strides):
+    """How many taps of a "valid" transposed convolution reach each output pixel, by painting."""
+    height, width = ((n - 1) * s + k for n, k, s in zip(size, taps, strides, strict=True))
+    counts = np.zeros((height, width), int)
+    for y, x, v, u in itertools.product(*map(range, (*size, *taps))):
+        counts[y * strides[0] + v, x * strides[1] + u] += 1
+    return counts
+
+
+def grid_share(image, period):
+    """The share of power on the lattice of `period`, from the sums of a Fourier transform.
+
+    `image` has shape (H, W), both multiples of `period`.
+    """
+    height, width = image.shape
+    window = np.array(
+        [
+            [np.sin(np.pi * y / height) ** 2 * np.sin(np.pi * x / width) ** 2 for x in range(width)]
+            for y in range(height)
+        ]
+    )
+    image = (image - (image * window).sum() / window.sum()) * window
+    ys, xs = np.mgrid[:height, :width]
+    on_lattice = total = 0.0
+    for k, m in itertools.product(range(height), range(width)):
+        wave = np.exp(-2j * np.pi * (k * ys / height + m * xs / width))
+        power = abs((image * wave).sum()) ** 2
+        total += power
+        # How far the bin is from the closest point of the lattice, frequency 0 excepted.
+        away = [
+            max(
+                abs((k - p + height // 2) % height - height // 2),
+                abs((m - q + width // 2) % width - width // 2),
+            )
+            for p in range(0, height, height // period)
+            for q in range(0, width, width // period)
+            if (p, q) != (0, 0)
+        ]
+        on_lattice += power * sum(distance <= 1 for distance in away)
+    return on_lattice / total

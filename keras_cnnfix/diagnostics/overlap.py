@@ -42,7 +42,7 @@ def overlap_map(kernel_size, strides=None, input_size=None):
     """
     if isinstance(kernel_size, keras.Layer):
         layer = kernel_size
-        kernel_size, strides = layer.kernel_size, _factor("overlap_map", layer)
+        strides, kernel_size = _factor("overlap_map", layer), layer.kernel_size
         if hasattr(layer, "channel_order"):
             kernel_size = tuple(k * s for k, s in zip(kernel_size, strides, strict=True))
         elif not isinstance(layer, keras.layers.Conv2DTranspose):
