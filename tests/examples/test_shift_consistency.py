@@ -1,0 +1,82 @@
+"""The classifiers under shifts: their stated result, their files, and what the figures mean."""
+
+import keras
+import numpy as np
+import pytest
+import shift_consistency
+from PIL import Image
+
+from keras_cnnfix.diagnostics import ShiftConsistency
+
+FULL = keras.backend.backend() == "jax"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The figures of one quick run: on JAX with the training that the result needs."""
+    folder = tmp_path_factory.mktemp("shift_consistency")
+    epochs = [] if FULL else ["--epochs", "1"]
+    return shift_consistency.main(["--quick", *epochs, "--out", str(folder)])
+
+
+@pytest.mark.skipif(not FULL, reason="takes a minute: on one backend")
+def test_example_reaches_its_stated_result(run):
+    of = run["networks"]
+    assert all(of[name]["counts"] for name in ("max pooling", "blur", "adaptive", "blur, wider"))
+    for name in ("blur", "blur, wider", "adaptive"):
+        assert of[name]["agreement"] > of["max pooling"]["agreement"] + 0.03
+        assert of[name]["accuracy"] > of["max pooling"]["accuracy"]
+    assert of["strided convolution"]["agreement"] < of["max pooling"]["agreement"] - 0.03
+
+
+def test_figures_are_complete(run):
+    assert run["complete"]
+    assert list(run["networks"]) == list(shift_consistency.NETWORKS)
+    for row in run["networks"].values():
+        assert len(row["agreement_seeds"]) == 1
+        assert 0 < row["accuracy"] <= 1
+        assert 0 < row["agreement_when_right"] <= row["agreement"] + 1
+        assert row["parameters"] > 0
+
+
+def test_the_picture_is_drawn(run):
+    with Image.open(run["picture"]) as picture:
+        assert min(picture.size) > 400
+        assert np.asarray(picture.convert("L")).std() > 10
+
+
+def test_networks_differ_in_nothing_but_their_down_sampling():
+    made = {
+        name: shift_consistency.classifier(*n) for name, n in shift_consistency.NETWORKS.items()
+    }
+    size = {name: model.count_params() for name, model in made.items()}
+    assert size["strided convolution"] == size["max pooling"] == size["blur"]
+    assert size["blur, wider"] == pytest.approx(size["adaptive"], rel=0.02)
+    for model in made.values():
+        assert model(np.zeros((2, 32, 32, 1), "float32")).shape == (2, 10)
+
+
+def test_a_network_with_one_answer_is_consistent_and_does_not_count():
+    none = np.zeros((0, 2))
+    one_answer = ShiftConsistency(1.0, 1.0, 0.1, none, none)
+    good = ShiftConsistency(0.9, 0.95, 0.9, none, none)
+    assert shift_consistency.summary([good, good])["counts"]
+    assert not shift_consistency.summary([good, one_answer])["counts"]
+
+
+def test_no_place_cuts_a_digit():
+    images, _ = shift_consistency.digits(0)
+    corners = np.array([(0, 0), (0, 8), (8, 0), (8, 8)])
+    cuts = shift_consistency.moved(images[[7] * 4], corners)
+    assert cuts.shape == (4, 32, 32, 1)
+    # A few strokes of MNIST reach into its margin of 4 pixels.
+    all_cuts = [shift_consistency.moved(images, np.tile(c, (len(images), 1))) for c in corners]
+    lost = [1 - cut.sum() / images.sum(dtype=float) for cut in all_cuts]
+    assert max(lost) < 1e-3
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--epochs"])
+def test_bad_input_gets_one_line(option, capsys):
+    with pytest.raises(SystemExit):
+        shift_consistency.main([option, "0"])
+    assert "must be at least 1. Received: 0." in capsys.readouterr().err
