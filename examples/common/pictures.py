@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from common import devices
 from common.program import InputError
 
 CAPTION = 34  # pixels above each panel
@@ -36,8 +37,9 @@ def read(path, least=1):
 
 def write(path, picture):
     """Writes a picture; the file's ending says the format, and missing folders are made."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    if devices.is_first():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
 
 
 def luminance(picture):

@@ -7,6 +7,8 @@ import signal
 import keras
 import numpy as np
 
+from common import devices
+
 STEPS_PER_EPOCH = 50  # A killed run loses at most these.
 
 
@@ -28,6 +30,7 @@ def fit(model, make_batch, steps, args, name):
     stop = Stop(steps, batches)
     backup = Backup(str(_folder(args) / name), stop)
     epochs = -(-steps // len(batches))
+    devices.synchronise(model)
     callbacks = [backup, FollowTheSeed(batches), stop]
     model.fit(batches, epochs=epochs, shuffle=False, callbacks=callbacks)
     return int(model.optimizer.iterations)
@@ -35,7 +38,8 @@ def fit(model, make_batch, steps, args, name):
 
 def finish(args):
     """Forgets the checkpoints of a run that is complete."""
-    shutil.rmtree(_folder(args), ignore_errors=True)
+    if devices.is_first():
+        shutil.rmtree(_folder(args), ignore_errors=True)
 
 
 def _folder(args):
@@ -57,7 +61,7 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, n):
         step = self.epoch * self.steps_per_epoch + n
-        return self.make(np.random.default_rng([self.seed, step]))
+        return devices.share(self.make(np.random.default_rng([self.seed, step])))
 
 
 class FollowTheSeed(keras.callbacks.Callback):
@@ -99,6 +103,7 @@ class Stop(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         done = self.batches.epoch * len(self.batches) + batch + 1
+        self.pressed = devices.agree(self.pressed)
         if self.pressed or done >= self.steps:
             self.model.stop_training = True
 
@@ -115,5 +120,5 @@ class Backup(keras.callbacks.BackupAndRestore):
         self.stop = stop
 
     def on_epoch_end(self, epoch, logs=None):
-        if not self.stop.pressed:
+        if devices.is_first() and not self.stop.pressed:
             super().on_epoch_end(epoch, logs)

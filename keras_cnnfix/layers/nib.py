@@ -13,6 +13,7 @@ from keras_cnnfix.ops import backend, kernels, layout
 from keras_cnnfix.ops.noise import (
     DISTRIBUTIONS,
     NOISE_MODES,
+    NoiseSeed,
     add_noise,
     draw_noise,
     noise_tile,
@@ -149,7 +150,7 @@ class NIB(ConvLayer):
             # generator is one of those that `keras.utils.set_random_seed` seeds.
             seed = random.randrange(2**31)
         self.seed = seed
-        self.seed_generator = None if self.fixed else keras.random.SeedGenerator(seed)
+        self.seed_generator = None if self.fixed else NoiseSeed(seed)
         self.tile = None
 
     def build(self, input_shape):

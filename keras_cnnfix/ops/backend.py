@@ -380,6 +380,26 @@ def _tensorflow_graph(function, shapes, settings):
     )
 
 
+def replica():
+    """The number of the device that this runs for in data-parallel training, 0 outside of it.
+
+    An int, or on TensorFlow a scalar tensor. Always 0 on JAX, where a whole batch is one tensor.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return 0
+        return context.replica_id_in_sync_group
+    if keras.backend.backend() == "torch":
+        import torch
+
+        parallel = torch.distributed.is_available() and torch.distributed.is_initialized()
+        return torch.distributed.get_rank() if parallel else 0
+    return 0
+
+
 def gradient(function, x, loss):
     """The gradient of `loss(function(x))` with respect to `x`; each backend has its own way.
 

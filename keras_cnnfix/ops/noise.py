@@ -1,12 +1,30 @@
 """Noise maps, and how they meet an image."""
 
+import keras
 import numpy as np
 from keras import ops, random
 
-from keras_cnnfix.ops import layout
+from keras_cnnfix.ops import backend, layout
 
 DISTRIBUTIONS = ("normal", "uniform", "blue")
 NOISE_MODES = ("symmetric", "concat")
+
+
+class NoiseSeed(keras.random.SeedGenerator):
+    """A seed generator that gives every device noise of its own in data-parallel training.
+
+    The devices' generators have the same state, so without it each part of a batch would get the
+    same noise on TensorFlow and PyTorch. On JAX one draw is split among the devices.
+    """
+
+    def next(self, ordered=True):
+        seed = super().next(ordered)
+        replica = backend.replica()
+        if isinstance(replica, int) and replica == 0:
+            return seed
+        # PyTorch adds the two numbers of a seed, of which one counts the calls: a step between
+        # devices that is longer than a training keeps them apart.
+        return seed + ops.cast(ops.stack([replica * 1_000_003, 0]), seed.dtype)
 
 
 def draw_noise(shape, distribution, stddev, dtype, seed):
