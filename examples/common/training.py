@@ -33,7 +33,7 @@ def fit(model, make_batch, steps, args, name):
     devices.synchronise(model)
     callbacks = [backup, FollowTheSeed(batches), stop]
     model.fit(batches, epochs=epochs, shuffle=False, callbacks=callbacks)
-    return int(model.optimizer.iterations)
+    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 
 def finish(args):
