@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
 from common.program import InputError
 
@@ -90,3 +91,10 @@ def vgg16(names=("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
     network = keras.Model(image, maps(keras.applications.vgg16.preprocess_input(image)))
     network.trainable = False
     return network
+
+
+def gram(maps):
+    """Returns how strongly each two channels fire together: `(N, H, W, C)` to `(N, C, C)`."""
+    _, height, width, channels = maps.shape
+    maps = ops.reshape(maps, (-1, height * width, channels))
+    return ops.matmul(ops.transpose(maps, (0, 2, 1)), maps) / (height * width)

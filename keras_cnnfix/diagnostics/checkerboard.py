@@ -12,6 +12,7 @@ from keras_cnnfix.ops import backend
 # average over, the less is chance. `python -m benchmarks.detection` makes the table, in
 # docs/diagnostics.md, that these are chosen from.
 FOUND_FROM = {48: 9.0, 15: 12.0, 1: 15.0}
+WINDOW_SPREAD = 9 / 4  # all of a tone's power by that in its own bin, of a Hann window
 NEIGHBOURS = 8  # bins on each side that say what energy is to be expected
 LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601
 
@@ -46,9 +47,10 @@ def checkerboard_score(images, period=2, border=0, data_format=None):
     their mean, under a Hann window (a step from one edge of the image to the other would spread
     over the lattice), and summed over images and channels.
 
-    - The **share** is the power on the lattice, each point with the 3 x 3 bins that the window
-      spreads it over, by the power everywhere. It compares generators; a photograph's is small,
-      but depends on its content.
+    - The **share** is the power on the lattice by the power everywhere. The window spreads a grid
+      over 3 x 3 bins around each point and leaves 4/9 of its power in the middle one, which alone
+      is read (times 9/4): what has no grid has power in all nine. It compares generators; a
+      photograph's is small, but depends on its content.
     - The **excess** compares each point of the lattice with its neighbours: the larger of the
       medians of the 2 to 8 bins away along the height and along the width. Averaged over the
       points on the one axis, on the other, and off both, the largest of these three counts. It
@@ -149,7 +151,7 @@ def _score(owner, images, period):
     if total <= 64 * rounding * power.size:
         return CheckerboardScore(0.0, 0.0, period)
     lattice = _lattice(power.shape, period)
-    share = sum(power[_around(point, power.shape)].sum() for point in lattice) / total
+    share = min(1.0, sum(power[point] for point in lattice) * WINDOW_SPREAD / total)
     groups: dict = {}
     for y, x in lattice:
         usual = max(
@@ -184,10 +186,6 @@ def _lattice(shape, period):
     steps = [n // p for n, p in zip(shape, period, strict=True)]
     points = [(k * steps[0], j * steps[1]) for k in range(period[0]) for j in range(period[1])]
     return points[1:]
-
-
-def _around(point, shape):
-    return np.ix_(*(np.arange(c - 1, c + 2) % n for c, n in zip(point, shape, strict=True)))
 
 
 def _median_beside(line, centre, period):

@@ -312,7 +312,8 @@ def with_transpose(function, transpose, *tensors, **settings):
         def affine(*tensors):
             return function(*tensors, **settings), lambda of_y: transpose(of_y, **settings)
 
-        return affine(*tensors)
+        # Of a variable among its arguments, called eagerly, it wants a gradient of its own.
+        return affine(*(tf.convert_to_tensor(tensor) for tensor in tensors))
     import jax
 
     def forward(*tensors):

@@ -328,3 +328,21 @@ def test_gradient_of_a_model_is_taken_in_inference_mode(rng):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.9)])
     found = branches.gradient(model, rng.normal(size=(3, 4)).astype("float32"), keras.ops.sum)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), 1)
+
+
+@on_tensorflow
+def test_a_gradient_written_by_hand_reaches_variables_outside_of_a_graph(rng):
+    """Where TensorFlow sees a variable among the arguments, it wants a second gradient."""
+    import tensorflow as tf
+
+    images = rng.normal(size=(4, 4, 4, 64)).astype("float32")
+    fast, plain = (ResizeConv2D(8, implementation=form) for form in ("auto", "plain"))
+    gradients = []
+    for layer in (fast, plain):
+        layer.build(images.shape)
+        layer.set_weights(fast.get_weights())
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(layer(images)))
+        gradients.append(tape.gradient(loss, [v.value for v in layer.trainable_variables]))
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
