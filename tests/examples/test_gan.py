@@ -63,7 +63,7 @@ def test_the_pictures_are_drawn(run):
 
 def test_a_saved_generator_draws(run):
     generator = keras.saving.load_model(run[0]["models"]["resize-bilinear"])
-    images = ops.convert_to_numpy(generator(np.zeros((2, gan.LATENTS), "float32")))
+    images = generator.predict(np.zeros((2, gan.LATENTS), "float32"), verbose=0)
     assert images.shape == (2, 64, 64, 3)
     assert np.abs(images).max() <= 1
 
@@ -120,7 +120,7 @@ def test_the_loss_is_a_mean_over_the_batch(args, rng):
 def test_the_constraint_leaves_a_largest_singular_value_of_one(shape, rng):
     kernel = rng.normal(size=shape).astype("float32")
     projected = ops.convert_to_numpy(gan.UnitSpectralNorm()(ops.convert_to_tensor(kernel)))
-    assert np.linalg.norm(projected.reshape(-1, shape[-1]), 2) == pytest.approx(1, abs=0.05)
+    assert np.linalg.norm(projected.reshape(-1, shape[-1]), 2) == pytest.approx(1, abs=0.02)
     ratio = projected / kernel
     np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-4)
 

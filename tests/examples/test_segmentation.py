@@ -1,4 +1,4 @@
-"""The segmentation under shifts: its stated result, its files, and what the figures mean."""
+"""The segmentation under shifts: that it runs, its files, and what the figures mean."""
 
 import keras
 import numpy as np
@@ -7,8 +7,6 @@ import segmentation
 from keras import ops
 from PIL import Image
 from sklearn.metrics import confusion_matrix
-
-FULL = keras.backend.backend() == "jax"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +38,7 @@ def test_figures_are_complete(run):
     for row in run["networks"].values():
         assert 0 < row["miou"] < 1
         assert 0.5 < row["massc"] <= 1
-        # 30 steps do not leave the background, whose consistency says nothing.
+        # So few steps do not leave the background, whose consistency says nothing.
         assert not row["counts"]
 
 

