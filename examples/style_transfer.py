@@ -1,19 +1,27 @@
-"""Fast neural style transfer, with and without a checkerboard.
+"""Fast neural style transfer, and two grids: of the up-sampling, and of the loss network.
 
-Trains one feed-forward style network twice, up-sampling with `Conv2DTranspose` and with
-`ResizeConv2D`, everything else equal, and draws both results next to each other:
+Trains one feed-forward style network four times and draws the results next to each other:
+
+- `transposed`: up-sampling with `Conv2DTranspose`, which draws a grid of period 4.
+- `strided-loss`: `ResizeConv2D` instead. What grid is left comes from the loss network, whose
+  strides weigh the pixels unevenly: its gradient has a grid, and the network learns some of it.
+- `resize`: the loss network sees crops at random offsets, so that each pixel gets each weight.
+- `antialiased-loss`: no random crops, but a loss network that blurs before it subsamples.
 
     KERAS_BACKEND=jax python examples/style_transfer.py
+    KERAS_BACKEND=jax python examples/style_transfer.py --networks resize --steps 2000 --devices 2
     KERAS_BACKEND=jax python examples/style_transfer.py --apply style_transfer/resize.keras me.jpg
 
 A saved model maps RGB images, 0..255, of shape `(N, H, W, 3)` to images of the same kind and size,
 on every backend. `H` and `W` must be multiples of 4; `restyle` takes care of that for any photo.
 
-Source: Johnson, Alahi, Fei-Fei, Perceptual Losses for Real-Time Style Transfer and
-Super-Resolution, ECCV 2016. https://arxiv.org/abs/1603.08155
+Sources:
+    Johnson, Alahi, Fei-Fei, Perceptual Losses for Real-Time Style Transfer and
+    Super-Resolution, ECCV 2016. https://arxiv.org/abs/1603.08155
+    Odena, Dumoulin, Olah, Deconvolution and Checkerboard Artifacts, Distill 2016 (both grids).
+    https://distill.pub/2016/deconv-checkerboard
 """
 
-import argparse
 import time
 from pathlib import Path
 
@@ -22,18 +30,31 @@ from common import program
 with program.imports("style_transfer"):
     import keras
     import numpy as np
-    from common import data, features, pictures, training
+    from common import data, devices, features, pictures, training
     from keras import layers, ops
 
     from keras_cnnfix import Padding2D, ResizeConv2D
+    from keras_cnnfix.diagnostics import checkerboard_score, input_gradient
 
-UPSAMPLING = {
-    "transposed": lambda filters: layers.Conv2DTranspose(filters, 3, strides=2, padding="same"),
-    "resize": lambda filters: ResizeConv2D(filters, 3, size=2),
+
+def transposed(filters):
+    return layers.Conv2DTranspose(filters, 3, strides=2, padding="same")
+
+
+def resized(filters):
+    return ResizeConv2D(filters, 3, size=2)
+
+
+NETWORKS = {  # The up-sampling, the loss network, and whether it sees crops at random offsets.
+    "transposed": (transposed, "strided", True),
+    "strided-loss": (resized, "strided", False),
+    "resize": (resized, "strided", True),
+    "antialiased-loss": (resized, "antialiased", False),
 }
 FACTOR = 4  # Two up-samplings by 2.
 LEAST = 16  # pixels: smaller pictures leave nothing to mirror in the middle of the network.
 SHIFT = 8  # pixels: the product of the loss network's strides.
+BATCH = 4
 STYLE_WEIGHT = 5.0
 
 
@@ -60,29 +81,20 @@ def style_network(upsample, width=16, blocks=3):
     return keras.Model(image, layers.Rescaling(255.0)(x))
 
 
-def gram(maps):
-    """Returns how strongly each two channels fire together: `(N, H, W, C)` to `(N, C, C)`."""
-    _, height, width, channels = maps.shape
-    maps = ops.reshape(maps, (-1, height * width, channels))
-    return ops.matmul(ops.transpose(maps, (0, 2, 1)), maps) / (height * width)
-
-
 class PerceptualLoss(layers.Layer):
     """Adds the content and the style loss of `[photo, result]`, and passes `result` on.
 
     Content is the loss network's last map but one; style is the Gram matrix of every map.
     """
 
-    def __init__(self, network, style):
+    def __init__(self, network, style, jitter):
         super().__init__()
-        self.network = network
-        self.grams = [gram(maps) for maps in network(style[None])]
-        self.seed_generator = keras.random.SeedGenerator()
+        self.network, self.offsets = network, SHIFT if jitter else 1
+        self.grams = [features.gram(maps) for maps in network(style[None].astype("float32"))]
+        self.seed_generator = keras.random.SeedGenerator(0)
 
     def crop(self, images):
-        # Strides weight the loss network's input pixels unevenly, which draws a grid of its own
-        # into the gradients. Cropped at random, each pixel gets each weight in turn.
-        y, x = ops.unstack(keras.random.randint((2,), 0, SHIFT, seed=self.seed_generator))
+        y, x = ops.unstack(keras.random.randint((2,), 0, self.offsets, seed=self.seed_generator))
         n, height, width, channels = ops.shape(images)
         return ops.slice(images, (0, y, x, 0), (n, height - SHIFT, width - SHIFT, channels))
 
@@ -91,7 +103,7 @@ class PerceptualLoss(layers.Layer):
         photo, result = ops.split(maps[-2], 2)
         self.add_loss(ops.mean(ops.square(result - photo)) / ops.mean(ops.square(photo)))
         for of_both, target in zip(maps, self.grams, strict=True):
-            error = ops.mean(ops.square(gram(ops.split(of_both, 2)[1]) - target))
+            error = ops.mean(ops.square(features.gram(ops.split(of_both, 2)[1]) - target))
             self.add_loss(STYLE_WEIGHT / len(maps) * error / ops.mean(ops.square(target)))
         return inputs[1]
 
@@ -99,21 +111,22 @@ class PerceptualLoss(layers.Layer):
         return input_shapes[1]
 
 
-def train(network, loss_network, style, args, name):
-    """Trains `network` in place; returns the number of steps done before the end or Ctrl-C."""
-    shipped = data.photographs()
-    photos = [shipped[p] for p in ("astronaut", "chelsea", "coffee", "rocket", "motorcycle")]
-
-    def batch(rng):
-        cut = [data.crop(photos[rng.integers(len(photos))], args.size, rng) for _ in range(4)]
-        return (np.stack(cut).astype("float32"),)
-
+def build_trainer(upsample, loss_network, style, jitter, args):
+    """Returns a compiled model that trains on photos `(N, size, size, 3)`, and its network."""
+    keras.utils.set_random_seed(args.seed)
+    network = style_network(upsample)
     photo = keras.Input((args.size, args.size, 3))
-    result = PerceptualLoss(loss_network, style)([photo, network(photo)])
-    trainer = keras.Model(photo, result)
-    rate = keras.optimizers.schedules.CosineDecay(3e-3, args.steps)
-    trainer.compile(keras.optimizers.Adam(rate))
-    return training.fit(trainer, batch, args.steps, args, name)
+    trainer = keras.Model(
+        photo, PerceptualLoss(loss_network, style, jitter)([photo, network(photo)])
+    )
+    trainer.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, args.steps)))
+    return trainer, network
+
+
+def crops(photos, size, rng):
+    """Returns a batch of random crops of photos, float32, 0..255."""
+    cut = [data.crop(photos[rng.integers(len(photos))], size, rng) for _ in range(BATCH)]
+    return np.stack(cut).astype("float32")
 
 
 def restyle(network, photo):
@@ -124,72 +137,102 @@ def restyle(network, photo):
     return result.round().astype("uint8")
 
 
-def grid_share(picture):
-    """Returns the share of spectral energy, without the mean, at the up-sampling frequencies.
+def gradient_grids(loss_networks, photos, args):
+    """Scores the grid that each way to ask a loss network leaves in its gradient, and draws it.
 
-    Whatever repeats with the lattice of two up-samplings by 2 lies in the bins (k H/4, l W/4) of
-    the luminance's Fourier transform, and hardly anything else does. `H` and `W` are multiples
-    of 4.
+    Returns:
+        A dict from ways to scores of period 2 of the size of the gradient, of half the squares of
+        all maps, summed over colours; and one from ways to pictures of it, in the middle of a crop.
     """
-    energy = np.abs(np.fft.fft2(pictures.luminance(picture))) ** 2
-    energy[0, 0] = 0
-    height, width = energy.shape
-    peaks = energy[:: height // FACTOR, :: width // FACTOR]
-    return float(peaks.sum() / max(energy.sum(), 1.0))  # One colour all over has no energy.
+    images = crops(photos, args.size, np.random.default_rng(args.seed))
+    strided, antialiased = loss_networks["strided"], loss_networks["antialiased"]
+
+    def jittered(x):
+        side = x.shape[1] - 1
+        offsets = [(top, left) for top in (0, 1) for left in (0, 1)]
+        return [strided(x[:, t : t + side, n : n + side]) for t, n in offsets]
+
+    ways = {"strided": strided, "jitter of 0 or 1 pixel": jittered, "anti-aliased": antialiased}
+    scores, drawn = {}, {}
+    for name, way in ways.items():
+        sizes = np.abs(input_gradient(way, images)).sum(-1, keepdims=True)
+        scores[name] = checkerboard_score(sizes, 2, border=args.size // 8)
+        middle = slice(args.size // 2 - 12, args.size // 2 + 12)
+        size = sizes[0, middle, middle, 0]
+        grey = (255 * (size / np.quantile(size, 0.98)).clip(0, 1)).astype("uint8")
+        drawn[name] = pictures.enlarge(grey[..., None].repeat(3, axis=-1), 8)
+    return scores, drawn
 
 
-def compare(content, style, loss_network, args):
+def compare(content, style, args):
     """Trains the networks, writes models and picture, prints and returns the figures."""
+    loss_networks = {"strided": features.squeezenet()}
+    loss_networks["antialiased"] = features.squeezenet(antialias=True)
+    if args.features == "vgg16":
+        loss_networks["strided"] = features.vgg16()
+    shipped = data.photographs()
+    photos = [shipped[p] for p in ("astronaut", "chelsea", "coffee", "rocket", "motorcycle")]
+    scores, gradients = gradient_grids(loss_networks, photos, args)
     side = min(64, min(content.shape[:2]) // FACTOR * FACTOR)
     flat = pictures.flattest_window(content, side)
-    zoom = max(1, content.shape[1] // side)
-    figures: dict = {"steps": {}, "seconds": {}, "models": {}}
+    zoom = max(1, round(content.shape[1] / side / 2))
+    figures: dict = {"gradient": {name: score.share for name, score in scores.items()}}
+    figures |= {"share": {}, "excess": {}, "steps": {}, "seconds": {}, "models": {}}
     full, enlarged = [], []
-    for name in UPSAMPLING if args.upsampling == "both" else [args.upsampling]:
-        print(f"Training with {name} up-sampling:")
-        keras.utils.set_random_seed(args.seed)
-        network = style_network(UPSAMPLING[name])
+    rows = [[f"gradient, {name}", s.share, s.excess, ""] for name, s in scores.items()]
+    rows.append(["content", *score(content[flat]), ""])
+    for name in args.networks:
+        upsample, kind, jitter = NETWORKS[name]
+        print(f"Training {name}:")
+        trainer, network = build_trainer(upsample, loss_networks[kind], style, jitter, args)
         start = time.perf_counter()
-        done = train(network, loss_network, style, args, name)
+        done = training.fit(
+            trainer, lambda rng: (crops(photos, args.size, rng),), args.steps, args, name
+        )
         figures["steps"][name], figures["seconds"][name] = done, time.perf_counter() - start
         figures["models"][name] = str(args.out / f"{name}.keras")
-        network.save(figures["models"][name])
+        if devices.is_first():
+            network.save(figures["models"][name])
         result = restyle(network, content)
-        figures[name] = grid_share(result[flat])
+        figures["share"][name], figures["excess"][name] = score(result[flat])
+        rows.append([name, *score(result[flat]), figures["seconds"][name]])
         full.append((name, result))
-        enlarged.append((f"{name}, flat region x{zoom}", pictures.enlarge(result[flat], zoom)))
+        enlarged.append((f"{name}, x{zoom}", pictures.enlarge(result[flat], zoom)))
         if done < args.steps:
             print(f"Stopped after {done} of {args.steps} steps. What was trained so far is kept.")
             break
-    print(f"Energy at the up-sampling frequencies, in a flat region of {side} x {side} pixels:")
-    print(f"  content     {grid_share(content[flat]):7.2%}")
-    for name, _ in full:
-        print(f"  {name:11} {figures[name]:7.2%}")
+    else:
+        training.finish(args)
+    title = f"Grids: of period 2 in gradients, of 4 in a flat region of {side} x {side} pixels"
+    program.table(title, ["", "share of the energy", "excess, dB", "seconds"], rows)
     figures["picture"] = str(args.out / "style_transfer.png")
-    rows = [[("content", content), ("style", style)], full, enlarged]
-    pictures.write(figures["picture"], pictures.sheet(rows))
+    zoomed = [(f"gradient, {name}, x8", drawn) for name, drawn in gradients.items()]
+    sheet = [[("content", content), ("style", style)], full[:2], full[2:], enlarged, zoomed]
+    pictures.write(figures["picture"], pictures.sheet([row for row in sheet if row]))
     print(f"Wrote {figures['picture']} and {', '.join(figures['models'].values())}.")
     return figures
 
 
+def score(picture):
+    """Returns the share and the excess (dB) of the grid of two up-samplings by 2."""
+    found = checkerboard_score(picture, FACTOR)
+    return found.share, found.excess
+
+
 def parse(argv):
-    parser = argparse.ArgumentParser(prog="style_transfer", description=__doc__.split("\n")[0])
+    parser = program.parser("style_transfer", __doc__)
     add = parser.add_argument
     add("--content", help="photo to restyle (default: a rocket, from scikit-image)")
     add("--style", help="picture with the style (default: assets/swirl.png)")
-    add("--steps", type=int, default=300, help="training steps (%(default)s)")
+    add("--steps", type=program.at_least(1), default=300, help="training steps (%(default)s)")
     add("--size", type=int, default=128, help="side of the training crops, pixels (%(default)s)")
-    add("--out", type=Path, default="style_transfer", help="folder for the results (%(default)s)")
-    add("--upsampling", choices=["both", *UPSAMPLING], default="both", help="(%(default)s)")
+    add("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME")
     add("--features", choices=["squeezenet", "vgg16"], default="squeezenet", help="(%(default)s)")
-    add("--seed", type=int, default=0, help="of weights and crops (%(default)s)")
-    add("--quick", action="store_true", help="6 steps at 64 pixels, only to see it run")
     add("--apply", nargs=2, metavar=("MODEL", "PHOTO"), help="restyle a photo, train nothing")
+    devices.add_option(parser)
     args = parser.parse_args(argv)
     if args.quick:
-        args.steps, args.size = 6, 64
-    if args.steps < 1 or args.seed < 0:
-        parser.error("--steps must be at least 1, and --seed at least 0.")
+        args.steps, args.size, args.networks = 6, 64, ["transposed", "resize"]
     if args.size % FACTOR or not 32 <= args.size <= 300:
         parser.error(f"--size must be a multiple of 4 from 32 to 300. Received: {args.size}.")
     return args
@@ -201,30 +244,34 @@ def load(path):
         return keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises ValueError, TypeError, KeyError and more.
         reason = str(error).split(". ")[0]
-        raise ValueError(f"{path} cannot be loaded as a .keras model: {reason}") from error
+        raise program.InputError(f"{path} cannot be loaded as a .keras model: {reason}") from error
 
 
 def main(argv=None):
     """Runs the program; returns its figures, or with `--apply` the picture's path."""
     args = parse(argv)
-    try:  # Whatever can be wrong with the inputs shows before the training.
+    with program.one_line_errors("style_transfer"):
+        devices.check(args.devices, BATCH)
+        figures = devices.in_processes(main, argv, args.devices)
+        if figures is not None:
+            return figures
         args.out.mkdir(parents=True, exist_ok=True)
         if args.apply:
-            network, photo = load(args.apply[0]), pictures.read(args.apply[1], LEAST)
-        else:
-            content = (
-                pictures.read(args.content, LEAST) if args.content else data.photographs()["rocket"]
-            )
-            swirl = Path(__file__).parent / "assets" / "swirl.png"
-            style = pictures.read(args.style or swirl, LEAST)
-            loss_network = getattr(features, args.features)()
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"style_transfer: {error}") from error
-    if not args.apply:
-        return compare(content, style, loss_network, args)
-    model, original = map(Path, args.apply)
-    picture = args.out / f"{original.stem}_{model.stem}.png"
-    pictures.write(picture, restyle(network, photo))
+            model, photo = args.apply
+            return apply(model, photo, args.out)
+        swirl = Path(__file__).parent / "assets" / "swirl.png"
+        style = pictures.read(args.style or swirl, LEAST)
+        own = pictures.read(args.content, LEAST) if args.content else None
+        content = data.photographs()["rocket"] if own is None else own
+        with devices.used(args.devices):
+            return compare(content, style, args)
+
+
+def apply(model, photo, out):
+    """Restyles a photo with a saved model."""
+    network, original = load(model), pictures.read(photo, LEAST)
+    picture = out / f"{Path(photo).stem}_{Path(model).stem}.png"
+    pictures.write(picture, restyle(network, original))
     print(f"Wrote {picture}.")
     return {"picture": str(picture)}
 

@@ -4,6 +4,7 @@
 `vgg16`, which downloads them.
 """
 
+import functools
 from pathlib import Path
 
 import keras
@@ -11,16 +12,19 @@ import numpy as np
 from keras import ops
 
 from common.program import InputError
+from keras_cnnfix import BlurPool2D, MaxBlurPool2D
 
 WEIGHTS = Path(__file__).parents[1] / "assets" / "squeezenet_v1_1_to_fire5_float16.npz"
 RGB_MEAN = (122.679, 116.669, 104.006)
 
 
-def squeezenet(names=("conv1", "fire2", "fire3", "fire4", "fire5")):
+def squeezenet(names=("conv1", "fire2", "fire3", "fire4", "fire5"), antialias=False):
     """Builds SqueezeNet v1.1 up to `fire5`: RGB images, 0..255, to one feature map per name.
 
     Args:
         names: Out of "conv1" and "fire2" to "fire5", in the order in which the maps are wanted.
+        antialias: Blur before every subsampling, with the same weights: strides weigh the pixels
+            unevenly, which draws a grid into the gradient with respect to the images.
 
     Returns:
         A frozen `keras.Model` from `(N, H, W, 3)`, any size from 16 pixels up, to a list of
@@ -50,11 +54,16 @@ def squeezenet(names=("conv1", "fire2", "fire3", "fire4", "fire5")):
 
     image = keras.Input((None, None, 3))
     x = keras.layers.Rescaling([1.0, 1.0, 1.0], offset=[-mean for mean in RGB_MEAN])(image)
-    maps = {"conv1": conv(x, "conv1", strides=2)}
-    x = keras.layers.MaxPooling2D(3, 2)(maps["conv1"])
+    if antialias:
+        maps = {"conv1": BlurPool2D(4, strides=2)(conv(x, "conv1"))}
+        pool = functools.partial(MaxBlurPool2D, pool_size=3, kernel_size=4, strides=2)
+    else:
+        maps = {"conv1": conv(x, "conv1", strides=2)}
+        pool = functools.partial(keras.layers.MaxPooling2D, 3, 2)
+    x = pool()(maps["conv1"])
     maps["fire2"] = fire(x, "fire2")
     maps["fire3"] = fire(maps["fire2"], "fire3")
-    x = keras.layers.MaxPooling2D(3, 2)(maps["fire3"])
+    x = pool()(maps["fire3"])
     maps["fire4"] = fire(x, "fire4")
     maps["fire5"] = fire(maps["fire4"], "fire5")
     network = keras.Model(image, [maps[name] for name in names], name="squeezenet")

@@ -4,6 +4,7 @@ from keras_cnnfix.diagnostics.checkerboard import (
     CheckerboardScore,
     checkerboard_score,
     gradient_checkerboard,
+    input_gradient,
 )
 from keras_cnnfix.diagnostics.flatness import ConstantResponse, constant_response
 from keras_cnnfix.diagnostics.overlap import overlap_map, phase_gains, phase_imbalance
@@ -22,6 +23,7 @@ __all__ = [
     "checkerboard_score",
     "constant_response",
     "gradient_checkerboard",
+    "input_gradient",
     "overlap_map",
     "phase_gains",
     "phase_imbalance",

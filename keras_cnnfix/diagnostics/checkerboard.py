@@ -93,6 +93,34 @@ def checkerboard_score(images, period=2, border=0, data_format=None):
     return _score(owner, images, period)
 
 
+def input_gradient(model, images, loss=None, data_format=None):
+    """Returns the gradient of a loss with respect to the input.
+
+    Args:
+        model: A Keras model, or a function of a batch of images, made of the backend's own
+            operations; run in inference mode.
+        images: Array or tensor of shape `(N, H, W, C)`, as the model takes it.
+        loss: Function from the model's output to a scalar. None for half the sum of squares of
+            all outputs, whose gradient is J^T f(x).
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's own.
+
+    Returns:
+        A float array `(N, H, W, C)`, channels last.
+
+    Raises:
+        ValueError: The gradient is not finite.
+
+    Example:
+        >>> images = np.ones((1, 4, 4, 3), "float32")
+        >>> float(input_gradient(lambda x: 2 * x, images).mean())
+        4.0
+    """
+    owner = "input_gradient"
+    data_format = checks.data_format(owner, data_format)
+    gradient = backend.gradient(model, images, loss)
+    return images_as_array(owner, gradient, data_format, "gradient")
+
+
 def gradient_checkerboard(model, images, period=2, loss=None, border=0, data_format=None):
     """Measures the grid in the size of a loss's gradient with respect to the input.
 
@@ -103,12 +131,8 @@ def gradient_checkerboard(model, images, period=2, loss=None, border=0, data_for
     `checkerboard_score`.
 
     Args:
-        model: A Keras model, or a function of a batch of images, made of the backend's own
-            operations; run in inference mode.
-        images: Array or tensor of shape `(N, H, W, C)`, as the model takes it.
+        model, images, loss: As for `input_gradient`.
         period: Distance of the grid's lines in pixels: a stride, or the product of several.
-        loss: Function from the model's output to a scalar. None for half the sum of squares of
-            all outputs, whose gradient is J^T f(x).
         border: Pixels to cut from each side of the gradient.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's own.
 
@@ -130,9 +154,8 @@ def gradient_checkerboard(model, images, period=2, loss=None, border=0, data_for
     """
     owner = "gradient_checkerboard"
     period = checks.pair_of_ints(owner, "period", period)
-    data_format = checks.data_format(owner, data_format)
-    gradient = images_as_array(owner, backend.gradient(model, images, loss), data_format)
-    return _score(owner, without_border(owner, np.abs(gradient), border), period)
+    size = np.abs(input_gradient(model, images, loss, data_format))
+    return _score(owner, without_border(owner, size, border), period)
 
 
 def _score(owner, images, period):

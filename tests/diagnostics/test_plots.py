@@ -31,10 +31,10 @@ def test_the_spectrum_is_brightest_where_the_lattice_is_marked(tmp_path, rng):
     figure = plot_spectrum(image, 4)
     assert isinstance(figure, Figure)
     axes = figure.axes[0]
-    x, y = axes.lines[0].get_data()
+    x, y = map(np.asarray, axes.lines[0].get_data())
     assert sorted({*x}) == sorted({*y}) == [-0.5, -0.25, 0, 0.25, 0.5]
     assert (0, 0) not in {*zip(x, y, strict=True)}
-    drawn = axes.images[0].get_array()
+    drawn = np.asarray(axes.images[0].get_array())
     peak = np.unravel_index(drawn.argmax(), drawn.shape)
     assert ((peak[0] / 64 - 0.5) % 0.25, peak[1] / 64 - 0.5) == (0, 0)
     assert f"{checkerboard_score(image, 4).share:.2%}" in axes.get_title()

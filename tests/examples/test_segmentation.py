@@ -6,7 +6,6 @@ import pytest
 import segmentation
 from keras import ops
 from PIL import Image
-from sklearn.metrics import confusion_matrix
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +49,23 @@ def test_the_picture_is_drawn(run):
 
 def test_a_perfect_network_has_miou_and_massc_1(made):
     _, classes = made
-    figures = segmentation.measure(_reader(), np.repeat(classes[..., None], 3, -1) * 1.0, classes)
+    figures = segmentation.measure(
+        _reader(), np.repeat(classes[..., None], 3, -1).astype("float32"), classes
+    )
     assert figures == {"miou": pytest.approx(1), "massc": pytest.approx(1)}
 
 
-def test_miou_is_the_mean_over_the_confusion_matrix(made, rng):
+def test_miou_is_intersection_over_union_meaned_over_the_classes(made, rng):
     _, classes = made
     seen = np.where(rng.random(classes.shape) < 0.2, rng.integers(0, 11, classes.shape), classes)
-    figures = segmentation.measure(_reader(), np.repeat(seen[..., None], 3, -1) * 1.0, classes)
-    matrix = confusion_matrix(classes[:, 4:68, 4:68].ravel(), seen[:, 4:68, 4:68].ravel())
-    union = matrix.sum(0) + matrix.sum(1) - np.diag(matrix)
-    assert figures["miou"] == pytest.approx(np.mean(np.diag(matrix) / union), rel=1e-5)
+    figures = segmentation.measure(
+        _reader(), np.repeat(seen[..., None], 3, -1).astype("float32"), classes
+    )
+    truth, seen = classes[:, 4:68, 4:68], seen[:, 4:68, 4:68]
+    shares = [
+        np.sum((truth == k) & (seen == k)) / np.sum((truth == k) | (seen == k)) for k in range(11)
+    ]
+    assert figures["miou"] == pytest.approx(np.mean(shares))
 
 
 def test_scenes_hold_light_digits_on_darker_photographs(made):
