@@ -48,11 +48,12 @@ with program.imports("dithering"):
 
 LUMA = np.array([0.299, 0.587, 0.114], "float32")  # Rec. 601
 LEVELS = tuple(np.arange(1, 10) / 10)
+NETWORKS = ("NIB", "no NIB")
 HELD_OUT = ("chelsea", "coffee", "flower")
 SIZE = (288, 432)  # pixels, of what is taken from their middle
 SIDE = 32  # pixels, of a training crop
 WINDOW = 32  # pixels, over which the mean of a halftone must be the photograph's
-QUICK_STEPS = 30
+QUICK_STEPS = 5
 FLAT = 192  # pixels a side, of the fields of one grey
 LEAST = 64  # pixels a side of a photograph
 SIGMAS = {0.8: 1.0, 1.8: 2.0}  # pixels: weight, of the two Gaussians that stand for the eye
@@ -365,7 +366,7 @@ def compare(args, own):
     networks: dict = {}
     restorers: dict = {}
     with contextlib.suppress(Stopped):
-        for name in ("NIB", "no NIB"):
+        for name in args.networks:
             keras.utils.set_random_seed(args.seed)
             networks[name] = halftoner(noise=name == "NIB")
             train(networks[name], None, photos, args, figures, name)
@@ -397,10 +398,13 @@ def parse(argv):
     steps = program.at_least(1)
     add("--photo", help="picture to halftone and to measure (default: held-out photographs)")
     add("--steps", type=steps, default=2500, help="training steps of each network (%(default)s)")
+    add("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="(both)")
     add("--reversible", action="store_true", help="hide the colours, too, and restore them")
     args = parser.parse_args(argv)
     if args.quick:
         args.steps = QUICK_STEPS
+    if args.reversible:
+        args.networks = NETWORKS  # It starts from what has learned to halftone.
     return args
 
 

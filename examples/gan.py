@@ -30,11 +30,12 @@ Sources:
 
 import time
 
-from common import data, features, pictures, program, training
+from common import program
 
 with program.imports("gan"):
     import keras
     import numpy as np
+    from common import data, devices, features, pictures, training
     from keras import layers, ops
 
     from keras_cnnfix import ResizeConv2D, SubPixelConv
@@ -50,7 +51,7 @@ UPSAMPLING = {
 }
 LATENTS = 64
 BATCH = 16
-DRAWS = 16  # Random initialisations that the score at the start is taken over.
+GROUP = 4  # images of a batch that the discriminator sees together
 FIRST_STEPS = 10
 BORDER = 4  # pixels on each side, where padding with zeros draws something of its own.
 FACE_CODES = (0x1F600, 0x1F637), (0x1F641, 0x1F644), (0x1F910, 0x1F92F), (0x1F970, 0x1F97A)
@@ -115,9 +116,9 @@ class GroupDeviation(layers.Layer):
 
     def call(self, inputs):
         n, height, width, channels = ops.shape(inputs)
-        groups = ops.reshape(inputs, (-1, 4, height, width, channels))
+        groups = ops.reshape(inputs, (-1, GROUP, height, width, channels))
         deviation = ops.sqrt(ops.var(groups, axis=1) + 1e-8)
-        deviation = ops.repeat(ops.mean(deviation, axis=(1, 2, 3)), 4)
+        deviation = ops.repeat(ops.mean(deviation, axis=(1, 2, 3)), GROUP)
         maps = ops.broadcast_to(deviation[:, None, None, None], (n, height, width, 1))
         return ops.concatenate([inputs, maps], axis=-1)
 
@@ -199,7 +200,7 @@ def share(images):
 def at_start(name, args, latents):
     """Returns the mean share over random initialisations, and images of the first."""
     network, drawn = generator_network(UPSAMPLING[name], args.size, args.width), []
-    for n in range(DRAWS):
+    for n in range(args.draws):
         keras.utils.set_random_seed(args.seed + n)
         initial = generator_network(UPSAMPLING[name], args.size, args.width)
         network.set_weights(initial.get_weights())  # So that `predict` compiles only once.
@@ -246,7 +247,8 @@ def train(name, args, images, latents, figures):
     figures["steps"][name], figures["seconds"][name] = done, time.perf_counter() - start
     figures["trained"][name] = share(samples)
     figures["models"][name] = str(args.out / f"{name}.keras")
-    generator.save(figures["models"][name])
+    if devices.is_first():
+        generator.save(figures["models"][name])
     return samples
 
 
@@ -320,9 +322,11 @@ def parse(argv):
     add("--size", type=int, choices=[32, 64, 128], default=64, help="pixels a side (%(default)s)")
     add("--width", type=program.at_least(1), default=16, help="of the networks (%(default)s)")
     add("--samples", type=program.at_least(32), default=256, help="to measure (%(default)s)")
+    add("--draws", type=program.at_least(1), default=16, help="of weights to start (%(default)s)")
+    devices.add_option(parser)
     args = parser.parse_args(argv)
     if args.quick:
-        args.steps, args.width, args.samples = FIRST_STEPS, 8, 32
+        args.steps, args.width, args.samples, args.draws = FIRST_STEPS, 8, 32, 2
         args.upsampling = ["transposed4", "resize-bilinear"]
     return args
 
@@ -331,8 +335,13 @@ def main(argv=None):
     """Runs the program; returns its figures."""
     args = parse(argv)
     with program.one_line_errors("gan"):
+        devices.check(args.devices, BATCH // GROUP)
+        figures = devices.in_processes(main, argv, args.devices)
+        if figures is not None:
+            return figures
         args.out.mkdir(parents=True, exist_ok=True)
-        figures = compare(args)
+        with devices.used(args.devices):
+            figures = compare(args)
         if figures["steps"].get(args.upsampling[-1]) == args.steps:
             training.finish(args)
     report(figures, args)

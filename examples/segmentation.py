@@ -235,8 +235,8 @@ def main(argv=None):
     add("--steps", type=program.at_least(1), help="of each training (default: 800)")
     args = parser.parse_args(argv)
     args.seeds = args.seeds or (1 if args.quick else 3)
-    args.steps = args.steps or (10 if args.quick else 800)
-    args.scenes = 20 if args.quick else 300
+    args.steps = args.steps or (3 if args.quick else 800)
+    args.scenes = 6 if args.quick else 300
     with program.one_line_errors("segmentation"):
         args.out.mkdir(parents=True, exist_ok=True)
         return compare(args)

@@ -82,7 +82,7 @@ def train(name, images, labels, args):
     """Returns a trained network, and whether the training reached its end."""
     keras.utils.set_random_seed(args.seed)
     model = classifier(*NETWORKS[name])
-    size = 32 if args.quick else 64  # Few digits make up for it by more steps.
+    size = 64 if args.digits == 4000 else 32  # Few digits make up for it by more steps.
     steps = args.epochs * len(images) // size
     rate = keras.optimizers.schedules.CosineDecay(4e-3, steps)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -145,12 +145,12 @@ def compare(args):
     """Trains and measures every network with every seed; returns the figures."""
     images, labels = digits(args.seed)
     used, held_out = slice(HELD_OUT, HELD_OUT + args.digits), slice(args.digits // 4)
-    results: dict = {name: [] for name in NETWORKS}
-    cost: dict = dict.fromkeys(NETWORKS, (0, 0.0))
+    results: dict = {name: [] for name in args.networks}
+    cost: dict = dict.fromkeys(args.networks, (0, 0.0))
     runs = [argparse.Namespace(**{**vars(args), "seed": args.seed + n}) for n in range(args.seeds)]
     complete = True
     for run in runs:
-        for name in NETWORKS if complete else ():
+        for name in args.networks if complete else ():
             start = time.perf_counter()
             model, complete = train(name, images[used], labels[used], run)
             if results[name] and not complete:
@@ -181,11 +181,20 @@ def main(argv=None):
     add = parser.add_argument
     add("--seeds", type=program.at_least(1), help="trainings of each network (default: 3)")
     add("--epochs", type=program.at_least(1), help="passes over the digits (default: 16)")
+    add("--digits", type=program.at_least(100), help="to train on, up to 4,000 (all)")
+    add(
+        "--networks",
+        nargs="+",
+        choices=NETWORKS,
+        default=list(NETWORKS),
+        metavar="NAME",
+        help=f"out of {', '.join(map(repr, NETWORKS))} (all)",
+    )
     add("--new-places", action="store_true", help="move each digit anew whenever it is shown")
     args = parser.parse_args(argv)
     args.seeds = args.seeds or (1 if args.quick else 3)
-    args.epochs = args.epochs or (8 if args.quick else 16)
-    args.digits = 2000 if args.quick else 4000
+    args.epochs = args.epochs or (1 if args.quick else 16)
+    args.digits = min(args.digits or (320 if args.quick else 4000), 4000)
     with program.one_line_errors("shift_consistency"):
         args.out.mkdir(parents=True, exist_ok=True)
         return compare(args)

@@ -44,12 +44,11 @@ ENDS = {
 }
 TRAINING = ("astronaut", "china", "motorcycle", "rocket")
 HELD_OUT = ("chelsea", "coffee", "flower")
-HELD_OUT_SIZE = (288, 432)  # pixels; divisible by every factor
+HELD_OUT_SIZE = (288, 432)  # pixels, cut out of the middle; divisible by every factor
+SHOWN = np.s_[66:150, 120:204]  # of the first of these: an eye
 SIDE = 24  # of a training crop, pixels of the low resolution
 BATCH = 16
-RATE = 2e-3
 EARLY = 20  # steps after which a first look is taken
-CROP = np.s_[66:150, 120:204]  # of the first held-out photograph: an eye
 
 
 def espcn(end, factor):
@@ -75,10 +74,13 @@ def pair(photograph, factor):
 
 
 def middle(photograph):
-    """Cuts `HELD_OUT_SIZE` out of the middle."""
-    sides = zip(photograph.shape, HELD_OUT_SIZE, strict=False)
-    y, x = ((have - wanted) // 2 for have, wanted in sides)
+    y, x = ((n - m) // 2 for n, m in zip(photograph.shape, HELD_OUT_SIZE, strict=False))
     return photograph[y : y + HELD_OUT_SIZE[0], x : x + HELD_OUT_SIZE[1]]
+
+
+def as_input(images):
+    """Turns luminances `(H, W)`, 0..255, into a batch `(N, H, W, 1)`, float32, 0..1."""
+    return np.stack(images)[..., None].astype("float32") / 255
 
 
 def crops(pairs, factor, rng):
@@ -92,51 +94,43 @@ def crops(pairs, factor, rng):
     return tuple(as_input(images) for images in zip(*batch, strict=True))
 
 
-def as_input(images):
-    """Turns luminances `(H, W)`, 0..255, into a batch `(N, H, W, 1)`, float32, 0..1."""
-    return np.stack(images)[..., None].astype("float32") / 255
+def grid_share(images, factor):
+    """Returns the share of the spectral energy, 0..1, at the frequencies of a grid of `factor`."""
+    return float(checkerboard_score(images[..., None], period=factor).share)
 
 
-def as_picture(luminance):
-    """Turns luminance, 0..255, into something to look at: uint8, RGB."""
-    return np.repeat(luminance.round().clip(0, 255).astype("uint8")[..., None], 3, axis=-1)
-
-
-def quality(high, results, factor):
-    """Returns mean PSNR in dB and mean SSIM of luminances 0..255, `factor` border pixels cut."""
+def measured(high, results, factor):
+    """Returns mean PSNR in dB and mean SSIM of luminances 0..255, without borders, and the grid."""
     inner = np.s_[factor:-factor, factor:-factor]
     gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    psnr, ssim = [], []
-    for truth, result in zip(high, results, strict=True):
-        both = truth[inner], result.round().clip(0, 255)[inner]
-        psnr.append(peak_signal_noise_ratio(*both, data_range=255))
-        ssim.append(structural_similarity(*both, data_range=255, **gaussian))
-    return float(np.mean(psnr)), float(np.mean(ssim))
+    both = [(a[inner], b.round().clip(0, 255)[inner]) for a, b in zip(high, results, strict=True)]
+    ssim = [structural_similarity(*one, data_range=255, **gaussian) for one in both]
+    return {
+        "psnr": float(np.mean([peak_signal_noise_ratio(*one, data_range=255) for one in both])),
+        "ssim": float(np.mean(ssim)),
+        "grid": grid_share(results, factor),
+    }
 
 
-def grid_share(results, factor):
-    """Returns the share of spectral energy, 0..1, at the frequencies of a grid of `factor`."""
-    return float(checkerboard_score(np.asarray(results)[..., None], period=factor).share)
+def shown(luminance, stretch=False):
+    """Cuts out and enlarges what the picture shows, if wanted stretched to black and white."""
+    cut = luminance[SHOWN]
+    if stretch:
+        cut = (cut - cut.min()) / np.ptp(cut).clip(1e-6) * 255
+    rgb = np.repeat(cut.round().clip(0, 255).astype("uint8")[..., None], 3, axis=-1)
+    return pictures.enlarge(rgb, 3)
 
 
-def trained(end, steps, pairs, args):
-    """Builds the network from the seed and trains it for `steps`; returns it and what was done."""
-    keras.utils.set_random_seed(args.seed)
-    network = espcn(end, args.factor)
-    rate = keras.optimizers.schedules.CosineDecay(RATE, args.steps)
-    network.compile(keras.optimizers.Adam(rate), "mse")
-    if not steps:
-        return network, 0
-    return network, training.fit(
-        network, lambda rng: crops(pairs, args.factor, rng), steps, args, f"{end}, {steps} steps"
-    )
-
-
-def look(network, low, high, factor):
-    """Enlarges the held-out photographs; returns the results, 0..255, and their figures."""
-    results = network.predict(as_input(low), verbose=0)[..., 0] * 255.0
-    psnr, ssim = quality(high, results, factor)
-    return results, {"psnr": psnr, "ssim": ssim, "grid": grid_share(results, factor)}
+def print_table(figures, moments, factor):
+    rows = []
+    for name, of_one in figures.items():
+        grids = of_one if name in ENDS else {"trained": of_one}
+        last = grids.get("trained", {})
+        quality = [f"{last['psnr']:.2f}", f"{last['ssim']:.4f}"] if "psnr" in last else ["", ""]
+        shares = [f"{grids[m]['grid']:.4%}" if m in grids else "" for m in moments]
+        rows.append([name, *quality, *shares, str(of_one.get("parameters", ""))])
+    columns = ["", "PSNR, dB", "SSIM", *(f"grid, {m}" for m in moments), "parameters"]
+    program.table(f"Enlarged {factor} times: {', '.join(HELD_OUT)}", columns, rows)
 
 
 def compare(args):
@@ -145,65 +139,44 @@ def compare(args):
     pairs = [pair(photographs[name], factor) for name in TRAINING]
     held_out = [pair(middle(photographs[name]), factor) for name in HELD_OUT]
     high, low = (np.stack(images) for images in zip(*held_out, strict=True))
-    moments = {"start": 0, f"{EARLY} steps": EARLY, "trained": args.steps}
     bicubic = np.stack([resized(image, high.shape[1:]) for image in low])
-    psnr, ssim = quality(high, bicubic, factor)
     figures: dict = {
-        "held out": {"grid": grid_share(high, factor)},
-        "bicubic": {"psnr": psnr, "ssim": ssim, "grid": grid_share(bicubic, factor)},
+        "original": {"grid": grid_share(high, factor)},
+        "bicubic": measured(high, bicubic, factor),
     }
-    panels: dict = {moment: [] for moment in moments}
+    first = {"low resolution": pictures.enlarge(low[0], factor), "bicubic": bicubic[0]}
+    rows = [[(name, shown(image)) for name, image in (first | {"original": high[0]}).items()]]
+    moments = {"start": 0, f"{EARLY} steps": EARLY, "trained": args.steps}
+    rows += [[] for _ in moments]
     for end in args.ends:
         print(f"Training with {end}:")
-        begin, of_end = time.perf_counter(), {}
-        for moment, steps in moments.items():
-            network, done = trained(end, steps, pairs, args)
-            results, of_end[moment] = look(network, low, high, factor)
-            panels[moment].append((f"{end}, {moment}", shown(results[0], moment)))
+        keras.utils.set_random_seed(args.seed)
+        network, done, begin = espcn(end, factor), 0, time.perf_counter()
+        rate = keras.optimizers.schedules.CosineDecay(2e-3, args.steps)
+        network.compile(keras.optimizers.Adam(rate), "mse")
+        figures[end] = {"parameters": network.count_params()}
+        for row, (moment, steps) in zip(rows[1:], moments.items(), strict=True):
+            if steps > done:
+                name = f"{end}, {moment}"
+                make_batch = lambda rng: crops(pairs, factor, rng)  # noqa: E731
+                done = training.fit(network, make_batch, steps - done, args, name)
+            results = network.predict(as_input(low), verbose=0)[..., 0] * 255.0
+            figures[end][moment] = measured(high, results, factor)
+            row.append((f"{end}, {moment}", shown(results[0], stretch=not steps)))
             if done < steps:
                 break
-        of_end |= {"parameters": network.count_params(), "seconds": time.perf_counter() - begin}
-        figures[end] = of_end
-        if done < steps:
-            print(f"Stopped after {done} of {steps} steps. What was trained so far is kept.")
-            break
+        figures[end] |= {"steps": done, "seconds": time.perf_counter() - begin}
         network.save(args.out / f"{end.replace(', ', '_')}.keras")
+        if done < args.steps:
+            print(f"Stopped after {done} of {args.steps} steps. What was trained so far is kept.")
+            break
     else:
         training.finish(args)
-    report(figures, list(moments), args)
-    nearest = pictures.enlarge(low[0], factor)
-    first = [("low resolution", nearest), ("bicubic", bicubic[0]), ("original", high[0])]
-    rows = [[(caption, shown(image)) for caption, image in first], *panels.values()]
+    print_table(figures, moments, factor)
     figures["picture"] = str(args.out / "super_resolution.png")
     pictures.write(figures["picture"], pictures.sheet([row for row in rows if row]))
     print(f"Wrote {figures['picture']}.")
     return figures
-
-
-def shown(luminance, moment="trained"):
-    """Cuts out and enlarges what the picture shows; a start is stretched to black and white."""
-    cut = luminance[CROP]
-    if moment == "start":
-        cut = (cut - cut.min()) / np.ptp(cut).clip(1e-6) * 255
-    return pictures.enlarge(as_picture(cut), 3)
-
-
-def report(figures, moments, args):
-    """Prints what came out, as a table."""
-    rows = []
-    for name, of_one in figures.items():
-        last = of_one.get("trained", of_one)
-        quality_cells = [
-            f"{last[key]:.{digits}f}" if key in last else ""
-            for key, digits in (("psnr", 2), ("ssim", 4))
-        ]
-        grids = [of_one.get(moment) for moment in moments]
-        if name not in ENDS:
-            grids = [None, None, of_one]
-        cells = [f"{grid['grid']:.3%}" if grid else "" for grid in grids]
-        rows.append([name, *quality_cells, *cells, str(of_one.get("parameters", ""))])
-    columns = ["", "PSNR, dB", "SSIM", *(f"grid, {moment}" for moment in moments), "parameters"]
-    program.table(f"Enlarged {args.factor} times: {', '.join(HELD_OUT)}", columns, rows)
 
 
 def main(argv=None):

@@ -32,8 +32,9 @@ def test_the_grid_of_random_kernels_outlives_the_first_steps(figures, end):
 
 
 def test_the_figures_are_complete(figures):
-    assert set(figures) == {"held out", "bicubic", *super_resolution.ENDS, "picture"}
+    assert set(figures) == {"original", "bicubic", *super_resolution.ENDS, "picture"}
     for end in super_resolution.ENDS:
+        assert figures[end]["steps"] == super_resolution.EARLY
         for moment in ("start", EARLY, "trained"):
             assert set(figures[end][moment]) == {"psnr", "ssim", "grid"}
     json.dumps(figures)
