@@ -3,6 +3,7 @@
 #
 #   make demo                  trains the style-transfer example and writes a picture, on TensorFlow
 #   make test                  linter, type checker, and the tests on every backend
+#   make gallery               runs every example at its defaults, for docs/gallery.md (hours)
 #   make bench                 times the layers against what is used today, on every backend
 #   make demo BACKEND=jax      on one backend of your choice: tensorflow, jax or torch
 #   make test BACKEND=torch
@@ -22,12 +23,16 @@ ifneq ($(filter-out $(BACKENDS),$(BACKEND)),)
 $(error BACKEND must be one of: $(BACKENDS). Received: $(BACKEND))
 endif
 DEMO_BACKEND := $(or $(BACKEND),tensorflow)
+GALLERY_BACKEND := $(or $(BACKEND),jax)
 TEST_BACKENDS := $(or $(BACKEND),$(BACKENDS))
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test gallery bench lint clean
 
 demo: $(VENV)/.ready-$(DEMO_BACKEND)
 	KERAS_BACKEND=$(DEMO_BACKEND) $(RUN) examples/style_transfer.py --out out/demo
+
+gallery: $(VENV)/.ready-$(GALLERY_BACKEND)
+	KERAS_BACKEND=$(GALLERY_BACKEND) $(RUN) examples/gallery.py
 
 test: lint $(addprefix test-,$(TEST_BACKENDS))
 

@@ -11,8 +11,8 @@ is fully convolutional and learns on maps of one label; what is measured are win
 regions of a map with all three and curved borders, which it has not seen.
 
 A Gram distance as small as a photograph's own is no proof of likeness. After 400 steps bricks have
-their long joints, but no cross joints; grass and gravel have the right contrast and grain, but no
-blades and hardly any stones.
+their long joints, and fine hatching in place of most cross joints; grass and gravel differ in grain
+and contrast as they should, but there are no blades, and hardly any stones.
 
 A saved model maps one-hot labels `(N, H, W, 3)` to grey pictures `(N, H, W, 1)`, 0..255. `H` and
 `W` must be multiples of 8.
@@ -46,7 +46,7 @@ FIRST = {
 }
 SHRINK = 3  # of the textures, so that a crop holds 7 x 2 bricks, not 2 x 1
 WIDTHS = (64, 48, 32, 16)  # channels, from the coarsest scale, 1/8, to the finest, 1/1
-QUICK = (16, 8)
+QUICK = (32, 16)
 SIDE = 96  # pixels, of training pictures and of measured windows
 SHIFT = 8  # pixels: the product of the loss network's strides.
 OFFSETS = (0, 1, 2, 4, 8, 16)  # pixels, of the neighbours that are compared with a pixel
