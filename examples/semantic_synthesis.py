@@ -162,8 +162,9 @@ def windows(image, side=SIDE):
 
 def train(network, loss, args, name):
     """Trains `network` in place; returns the number of steps done before the end or Ctrl-C."""
-    flat = one_hot(np.broadcast_to(np.arange(3)[:, None, None], (3, SIDE, SIDE)))
-    labels = keras.Input((SIDE, SIDE, 3), batch_size=3)
+    side = SIDE // 2 if args.quick else SIDE
+    flat = one_hot(np.broadcast_to(np.arange(3)[:, None, None], (3, side, side)))
+    labels = keras.Input((side, side, 3), batch_size=3)
     trainer = keras.Model(labels, loss(network(labels)))
     trainer.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(4e-3, args.steps)))
     return training.fit(trainer, lambda rng: (flat,), args.steps, args, name)
@@ -238,7 +239,7 @@ def main(argv=None):
     parser.add_argument("--steps", type=at_least_1, default=400, help="of training (%(default)s)")
     args = parser.parse_args(argv)
     if args.quick:
-        args.steps = 40
+        args.steps = 30
     with program.one_line_errors("semantic_synthesis"):
         args.out.mkdir(parents=True, exist_ok=True)
         return compare(args)

@@ -114,7 +114,7 @@ def plot_shift_consistency(results):
         error = np.sqrt(mean * (1 - mean) / np.array([len(a) for a in agree]))
         axes.errorbar(reached, mean, error, marker="o", capsize=2, label=name)
     axes.set(xlabel="shift (pixels)", ylabel="share of pairs with the same class")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3)
     axes.grid(alpha=0.3)
     return figure
 

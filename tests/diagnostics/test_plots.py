@@ -60,7 +60,7 @@ def test_consistency_is_drawn_over_the_shift(tmp_path, rng):
     assert y[0] == 1
     far = result.agree[np.abs(result.shifts).max(1) == 6]
     assert y[-1] == far.mean()
-    assert figure.axes[0].get_legend().get_texts()[0].get_text() == "corner"
+    assert figure.legends[0].get_texts()[0].get_text() == "corner"
     _pixels(figure, tmp_path / "consistency.png")
 
 

@@ -1,0 +1,43 @@
+"""Trains a small network with noise in it, killed or interrupted at a step if told so."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+from common import training
+
+from keras_cnnfix import NIB
+
+STEPS = 120
+
+
+def main(how, at, folder):
+    seen = []
+
+    def batch(rng):
+        seen.append(0)
+        if how == "kill" and len(seen) == at:
+            os._exit(9)
+        if how == "interrupt" and len(seen) == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        images = rng.normal(size=(4, 6, 6, 2)).astype("float32")
+        return images, images[..., :1]
+
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input((6, 6, 2)), NIB(4, activation="relu"), keras.layers.Conv2D(1, 1)]
+    )
+    model.compile(keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.9), "mse")
+    args = argparse.Namespace(out=Path(folder), seed=3)
+    done = training.fit(model, batch, STEPS, args, "network")
+    weights = [np.asarray(weight).tolist() for weight in model.get_weights()]
+    print("\n" + json.dumps({"done": done, "batches": len(seen), "weights": weights}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

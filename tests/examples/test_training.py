@@ -1,0 +1,130 @@
+"""Training that is killed or interrupted goes on, and ends as if it had not been."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from common import program, training
+from test_devices import run
+
+SCRIPT = Path(__file__).parent / "interrupted.py"
+
+
+def _train(folder, how="whole", at=0):
+    done = run(SCRIPT, how, at, folder, check=False)
+    if how == "kill":
+        assert done.returncode == 9
+        return None
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What a training comes to that nothing disturbs."""
+    return _train(tmp_path_factory.mktemp("whole"))
+
+
+def _assert_same(one, other):
+    assert one["done"] == other["done"] == 120
+    for a, b in zip(one["weights"], other["weights"], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_killed_training_ends_as_if_it_had_not_been_killed(whole, tmp_path):
+    _train(tmp_path, "kill", 83)
+    again = _train(tmp_path)
+    _assert_same(again, whole)
+    assert again["batches"] < whole["batches"]  # It went on, and did not begin anew.
+    _assert_same(_train(tmp_path), whole)  # What is done is not trained again.
+
+
+def test_an_interrupted_training_keeps_its_steps_and_can_be_finished(whole, tmp_path):
+    part = _train(tmp_path, "interrupt", 70)
+    assert 50 < part["done"] < 80
+    _assert_same(_train(tmp_path), whole)
+
+
+def test_other_settings_do_not_go_on_from_these_checkpoints(tmp_path):
+    args = program.parser("x", "x").parse_args(["--out", str(tmp_path)])
+    other = program.parser("x", "x").parse_args(["--out", str(tmp_path), "--seed", "1"])
+    assert training._folder(args) != training._folder(other)
+    training._folder(args).mkdir()
+    training.finish(other)
+    assert training._folder(args).exists()
+    training.finish(args)
+    assert not training._folder(args).exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device", "model.keras"), "No space left on device"),
+        (program.InputError("photo.png cannot be read."), "photo.png cannot be read."),
+        (KeyboardInterrupt(), "What was trained so far is kept"),
+        (ImportError("no", name="skimage"), "the package 'skimage' is missing. Run: pip install"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_what_the_user_can_mend_is_one_line(error, line):
+    guard = program.imports if isinstance(error, ImportError) else program.one_line_errors
+    with pytest.raises(SystemExit) as stop, guard("gan"):
+        raise error
+    assert str(stop.value).startswith("gan: ")
+    assert line in str(stop.value)
+    assert "\n" not in str(stop.value)
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ValueError, match="shapes"), program.one_line_errors("gan"):
+        raise ValueError("shapes do not fit")
+
+
+def test_a_table_holds_what_it_is_given(capsys):
+    program.table("Shares", ["network", "share"], [["resize", 0.00123], ["transposed", "none"]])
+    printed = capsys.readouterr().out
+    for text in ("Shares", "network", "resize", "0.00123", "none"):
+        assert text in printed
+
+
+EXAMPLES = sorted(path.stem for path in Path(training.__file__).parents[1].glob("*.py"))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_explains_itself(name, capsys):
+    example = __import__(name)
+    with pytest.raises(SystemExit) as stop:
+        example.main(["--help"])
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    for option in ("--quick", "--out", "--seed"):
+        assert option in told
+    assert name == "gallery" or "Sources:" in (example.__doc__ or "")
+
+
+def test_the_gallery_is_made_small(tmp_path):
+    gallery = __import__("gallery")
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 1400, 3), "uint8")
+    source = tmp_path / "out" / "gan" / "start.png"
+    source.parent.mkdir(parents=True)
+    Image.fromarray(pixels).save(source)
+    made = gallery.main(
+        ["--examples", "--out", str(tmp_path / "out"), "--images", str(tmp_path / "images")]
+    )
+    (path,) = made["pictures"]
+    with Image.open(path) as picture:
+        assert picture.size == (1000, 214)
+        assert picture.mode == "P"
+
+
+def test_the_examples_run_without_what_only_others_need():
+    """A missing package is named by every example, before anything is computed."""
+    for name in EXAMPLES:
+        code = f"import sys; sys.modules['numpy'] = sys.modules['PIL'] = None; import {name}"
+        done = run("-c", code, check=False)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert done.stderr.startswith(f"{name}: the package ")
