@@ -101,7 +101,9 @@ class PerceptualLoss(layers.Layer):
     def call(self, inputs):
         maps = self.network(self.crop(ops.concatenate(inputs)))
         photo, result = ops.split(maps[-2], 2)
-        self.add_loss(ops.mean(ops.square(result - photo)) / ops.mean(ops.square(photo)))
+        # Image by image: a mean over the batch stays the same when devices share it.
+        error, energy = (ops.mean(ops.square(x), (1, 2, 3)) for x in (result - photo, photo))
+        self.add_loss(ops.mean(error / energy))
         for of_both, target in zip(maps, self.grams, strict=True):
             error = ops.mean(ops.square(features.gram(ops.split(of_both, 2)[1]) - target))
             self.add_loss(STYLE_WEIGHT / len(maps) * error / ops.mean(ops.square(target)))

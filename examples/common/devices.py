@@ -8,10 +8,12 @@ shows that a program is right, not that it is fast.
 
 import contextlib
 import functools
+import json
 import os
 import signal
 import sys
 import tempfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -90,9 +92,8 @@ def in_processes(main, argv, count):
     import torch
 
     argv = sys.argv[1:] if argv is None else list(argv)
-    results = torch.multiprocessing.get_context("spawn").SimpleQueue()
     with tempfile.TemporaryDirectory() as folder:
-        work = (main, argv, count, f"file://{folder}/group", results)
+        work = (main, argv, count, folder)
         context = torch.multiprocessing.spawn(_process, work, count, join=False)
         # Ctrl-C is for the processes, which stop in order; this one waits for them.
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -103,10 +104,10 @@ def in_processes(main, argv, count):
             sys.exit(error.exit_code)  # The process has said why.
         finally:
             signal.signal(signal.SIGINT, handler)
-        return results.get()
+        return json.loads(Path(folder, "figures.json").read_text())
 
 
-def _process(rank, main, argv, count, meeting_point, results):
+def _process(rank, main, argv, count, folder):
     import torch
 
     cuda = torch.cuda.device_count() >= count
@@ -115,14 +116,17 @@ def _process(rank, main, argv, count, meeting_point, results):
     else:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
     torch.distributed.init_process_group(
-        "nccl" if cuda else "gloo", init_method=meeting_point, rank=rank, world_size=count
+        "nccl" if cuda else "gloo",
+        init_method=f"file://{folder}/group",
+        rank=rank,
+        world_size=count,
     )
     if rank:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (to the end of the process)
     try:
         figures = main(argv)
         if rank == 0:
-            results.put(figures)
+            Path(folder, "figures.json").write_text(json.dumps(figures))
     finally:
         torch.distributed.destroy_process_group()
 

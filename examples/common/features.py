@@ -40,8 +40,14 @@ def squeezenet(names=("conv1", "fire2", "fire3", "fire4", "fire5"), antialias=Fa
 
     def conv(x, name, strides=1):
         kernel, bias = weights[f"{name}/w"], weights[f"{name}/b"]
+        # Drawing weights that are overwritten would take seconds (JAX 0.10).
         layer = keras.layers.Conv2D(
-            len(bias), kernel.shape[0], strides, padding="same", activation="relu"
+            len(bias),
+            kernel.shape[0],
+            strides,
+            padding="same",
+            activation="relu",
+            kernel_initializer="zeros",
         )
         y = layer(x)
         layer.set_weights([kernel, bias])

@@ -1,14 +1,12 @@
 """Trains a small network with noise in it, killed or interrupted at a step if told so."""
 
 import argparse
-import json
 import os
 import signal
 import sys
 from pathlib import Path
 
 import keras
-import numpy as np
 from common import training
 
 from keras_cnnfix import NIB
@@ -35,8 +33,7 @@ def main(how, at, folder):
     model.compile(keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.9), "mse")
     args = argparse.Namespace(out=Path(folder), seed=3)
     done = training.fit(model, batch, STEPS, args, "network")
-    weights = [np.asarray(weight).tolist() for weight in model.get_weights()]
-    print("\n" + json.dumps({"done": done, "batches": len(seen), "weights": weights}))
+    return {"done": done, "batches": len(seen), "weights": model.get_weights()}
 
 
 if __name__ == "__main__":

@@ -1,20 +1,24 @@
-"""Trains a small network on as many devices as its argument says, and prints what came out."""
+"""Trains small networks on as many devices as its argument says, and prints what came out."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
+import gan
 import keras
 import numpy as np
-from common import devices, training
+from common import devices, features, training
 
+import style_transfer
 from keras_cnnfix import NIB, AdaptiveAntiAlias, ResizeConv2D
 
 BATCH = 8
+STEPS = 4
 
 
-def network():
+def small():
+    """A network of the package's layers, with Adam."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
         [
@@ -25,12 +29,38 @@ def network():
         ]
     )
     model.compile(keras.optimizers.Adam(1e-2), "mse")
-    return model
+
+    def batch(rng):
+        images = rng.normal(size=(BATCH, 12, 12, 3)).astype("float32")
+        return images, np.tanh(images)
+
+    return model, batch
 
 
-def batch(rng):
-    images = rng.normal(size=(BATCH, 12, 12, 3)).astype("float32")
-    return images, np.tanh(images)
+def adversaries():
+    """The trainer of `gan.py`."""
+    args = argparse.Namespace(seed=1, size=32, width=2)
+    trainer, _ = gan.build_trainer("resize", args, average=False)
+
+    def batch(rng):
+        images = rng.uniform(-1, 1, (BATCH, 32, 32, 3)).astype("float32")
+        return ((images, gan.latents_of(rng, BATCH)),)
+
+    return trainer, batch
+
+
+def style():
+    """The trainer of `style_transfer.py`, without random crops."""
+    args = argparse.Namespace(seed=1, size=32, steps=STEPS)
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3))
+    trainer, _ = style_transfer.build_trainer(
+        style_transfer.resized, features.squeezenet(("conv1", "fire2")), picture, False, args
+    )
+
+    def batch(rng):
+        return (rng.uniform(0, 255, (4, 32, 32, 3)).astype("float32"),)
+
+    return trainer, batch
 
 
 def noise_of(count):
@@ -48,19 +78,22 @@ def noise_of(count):
 
 
 def main(argv=None):
-    count, steps, folder = int(argv[0]), int(argv[1]), Path(argv[2])
+    count, folder = int(argv[0]), Path(argv[1])
     figures = devices.in_processes(main, argv, count)
     if figures is not None:
         return figures
+    args, figures = argparse.Namespace(out=folder, seed=0), {}
     with devices.used(count):
-        model = network()
-        done = training.fit(model, batch, steps, argparse.Namespace(out=folder, seed=0), "small")
-        return {
-            "steps": done,
-            "weights": [float(np.abs(weight).sum()) for weight in model.get_weights()],
-            "noise": noise_of(count).reshape(BATCH, -1).tolist(),
-        }
+        for network in (small, adversaries, style):
+            model, batch = network()
+            if network is not small:
+                # Adam's first steps are the gradient's sign, of which rounding may be all.
+                model.compile(keras.optimizers.SGD(1e-2))
+            done = training.fit(model, batch, STEPS, args, network.__name__)
+            weights = [np.asarray(weight).tolist() for weight in model.get_weights()]
+            figures[network.__name__] = {"steps": done, "weights": weights}
+        return figures | {"noise": noise_of(count).reshape(BATCH, -1).tolist()}
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1:])))
+    print("\n" + json.dumps(main(sys.argv[1:])))

@@ -103,7 +103,7 @@ def test_each_loss_reaches_the_weights_of_its_own_network_only(args, rng):
             for w, b, step in zip(trainer.trainable_weights, before, steps, strict=True):
                 w.assign(b + sign * size * step)
             found.append(_losses(trainer, images, latents)[which])
-        assert (found[0] - found[1]) / (2 * size) == pytest.approx(slope, rel=0.03)
+        assert (found[0] - found[1]) / (2 * size) == pytest.approx(slope, rel=0.05)
 
 
 def test_the_loss_is_a_mean_over_the_batch(args, rng):

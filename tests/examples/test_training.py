@@ -1,29 +1,18 @@
 """Training that is killed or interrupted goes on, and ends as if it had not been."""
 
-import json
 from pathlib import Path
 
+import interrupted
 import numpy as np
 import pytest
 from common import program, training
 from test_devices import run
 
-SCRIPT = Path(__file__).parent / "interrupted.py"
-
-
-def _train(folder, how="whole", at=0):
-    done = run(SCRIPT, how, at, folder, check=False)
-    if how == "kill":
-        assert done.returncode == 9
-        return None
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """What a training comes to that nothing disturbs."""
-    return _train(tmp_path_factory.mktemp("whole"))
+    return interrupted.main("whole", 0, tmp_path_factory.mktemp("whole"))
 
 
 def _assert_same(one, other):
@@ -33,17 +22,19 @@ def _assert_same(one, other):
 
 
 def test_a_killed_training_ends_as_if_it_had_not_been_killed(whole, tmp_path):
-    _train(tmp_path, "kill", 83)
-    again = _train(tmp_path)
+    assert run(interrupted.__file__, "kill", 83, tmp_path, check=False).returncode == 9
+    again = interrupted.main("whole", 0, tmp_path)
     _assert_same(again, whole)
     assert again["batches"] < whole["batches"]  # It went on, and did not begin anew.
-    _assert_same(_train(tmp_path), whole)  # What is done is not trained again.
+    _assert_same(
+        interrupted.main("whole", 0, tmp_path), whole
+    )  # What is done is not trained again.
 
 
 def test_an_interrupted_training_keeps_its_steps_and_can_be_finished(whole, tmp_path):
-    part = _train(tmp_path, "interrupt", 70)
+    part = interrupted.main("interrupt", 70, tmp_path)
     assert 50 < part["done"] < 80
-    _assert_same(_train(tmp_path), whole)
+    _assert_same(interrupted.main("whole", 0, tmp_path), whole)
 
 
 def test_other_settings_do_not_go_on_from_these_checkpoints(tmp_path):
