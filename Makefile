@@ -29,7 +29,7 @@ TEST_BACKENDS := $(or $(BACKEND),$(BACKENDS))
 .PHONY: demo test gallery bench lint clean
 
 demo: $(VENV)/.ready-$(DEMO_BACKEND)
-	KERAS_BACKEND=$(DEMO_BACKEND) $(RUN) examples/style_transfer.py --out out/demo
+	KERAS_BACKEND=$(DEMO_BACKEND) $(RUN) examples/style_transfer.py --networks transposed resize --out out/demo
 
 gallery: $(VENV)/.ready-$(GALLERY_BACKEND)
 	KERAS_BACKEND=$(GALLERY_BACKEND) $(RUN) examples/gallery.py

@@ -32,7 +32,7 @@ OPTIONS: dict = {
 PICTURES = {
     "gan/start.png": (0, 0, 1, 1),
     "gan/trained.png": (0, 0, 1, 1),
-    "style_transfer/style_transfer.png": (0, 0, 1, 1),
+    "style_transfer/style_transfer.png": (0, 0.235, 1, 1),
     "dithering/dithering.png": (0, 0, 1, 0.385),
     "dithering/reversible.png": (0, 0, 1, 1),
     "semantic_synthesis/semantic_synthesis.png": (0, 0, 1, 1),

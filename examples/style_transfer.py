@@ -144,23 +144,24 @@ def gradient_grids(loss_networks, photos, args):
 
     Returns:
         A dict from ways to scores of period 2 of the size of the gradient, of half the squares of
-        all maps, summed over colours; and one from ways to pictures of it, in the middle of a crop.
+        all maps, summed over colours; and one from ways to pictures of it, in the middle of the
+        crops, and their mean.
     """
     images = crops(photos, args.size, np.random.default_rng(args.seed))
     strided, antialiased = loss_networks["strided"], loss_networks["antialiased"]
 
-    def jittered(x):
+    def jittered(x):  # By 0 or 1 pixel, which is what a stride of 2 asks for.
         side = x.shape[1] - 1
         offsets = [(top, left) for top in (0, 1) for left in (0, 1)]
         return [strided(x[:, t : t + side, n : n + side]) for t, n in offsets]
 
-    ways = {"strided": strided, "jitter of 0 or 1 pixel": jittered, "anti-aliased": antialiased}
+    ways = {"strided": strided, "jitter": jittered, "anti-aliased": antialiased}
     scores, drawn = {}, {}
     for name, way in ways.items():
         sizes = np.abs(input_gradient(way, images)).sum(-1, keepdims=True)
         scores[name] = checkerboard_score(sizes, 2, border=args.size // 8)
         middle = slice(args.size // 2 - 12, args.size // 2 + 12)
-        size = sizes[0, middle, middle, 0]
+        size = sizes.mean(0)[middle, middle, 0]
         grey = (255 * (size / np.quantile(size, 0.98)).clip(0, 1)).astype("uint8")
         drawn[name] = pictures.enlarge(grey[..., None].repeat(3, axis=-1), 8)
     return scores, drawn
@@ -208,7 +209,7 @@ def compare(content, style, args):
     title = f"Grids: of period 2 in gradients, of 4 in a flat region of {side} x {side} pixels"
     program.table(title, ["", "share of the energy", "excess, dB", "seconds"], rows)
     figures["picture"] = str(args.out / "style_transfer.png")
-    zoomed = [(f"gradient, {name}, x8", drawn) for name, drawn in gradients.items()]
+    zoomed = [(f"gradient, {name}", drawn) for name, drawn in gradients.items()]
     sheet = [[("content", content), ("style", style)], full[:2], full[2:], enlarged, zoomed]
     pictures.write(figures["picture"], pictures.sheet([row for row in sheet if row]))
     print(f"Wrote {figures['picture']} and {', '.join(figures['models'].values())}.")
