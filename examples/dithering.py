@@ -38,11 +38,11 @@ from common import program
 with program.imports("dithering"):
     import keras
     import numpy as np
-    from common import data, pictures, training
     from keras import layers, ops
     from PIL import Image
     from skimage.metrics import peak_signal_noise_ratio
 
+    from common import data, pictures, training
     from keras_cnnfix import NIB, AdaptiveAntiAlias, Padding2D, ResizeConv2D
     from keras_cnnfix.diagnostics import constant_response
 

@@ -35,9 +35,9 @@ from common import program
 with program.imports("gan"):
     import keras
     import numpy as np
-    from common import data, devices, features, pictures, training
     from keras import layers, ops
 
+    from common import data, devices, features, pictures, training
     from keras_cnnfix import ResizeConv2D, SubPixelConv
     from keras_cnnfix.diagnostics import checkerboard_score
 

@@ -28,10 +28,10 @@ with program.imports("segmentation"):
     import keras
     import matplotlib
     import numpy as np
-    from common import data, pictures, training
     from keras import layers
     from sklearn.metrics import jaccard_score
 
+    from common import data, pictures, training
     from keras_cnnfix import AdaptiveAntiAlias, BlurPool2D, ResizeConv2D
     from keras_cnnfix.diagnostics import segmentation_shift_consistency
 

@@ -33,10 +33,10 @@ from common import program
 with program.imports("semantic_synthesis"):
     import keras
     import numpy as np
-    from common import data, features, pictures, training
     from keras import layers, ops
     from PIL import Image
 
+    from common import data, features, pictures, training
     from keras_cnnfix import NIB, Padding2D, ResizeConv2D
 
 FIRST = {

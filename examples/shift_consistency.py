@@ -27,9 +27,9 @@ with program.imports("shift_consistency"):
     import keras
     import matplotlib  # noqa: F401  Only the last picture needs it: better missed at the start.
     import numpy as np
-    from common import data, training
     from keras import layers
 
+    from common import data, training
     from keras_cnnfix import AdaptiveAntiAlias, BlurPool2D
     from keras_cnnfix.diagnostics import (
         ShiftConsistency,

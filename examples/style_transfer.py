@@ -30,9 +30,9 @@ from common import program
 with program.imports("style_transfer"):
     import keras
     import numpy as np
-    from common import data, devices, features, pictures, training
     from keras import layers, ops
 
+    from common import data, devices, features, pictures, training
     from keras_cnnfix import Padding2D, ResizeConv2D
     from keras_cnnfix.diagnostics import checkerboard_score, input_gradient
 

@@ -27,11 +27,11 @@ from common import program
 with program.imports("super_resolution"):
     import keras
     import numpy as np
-    from common import data, pictures, training
     from keras import layers
     from PIL import Image
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+    from common import data, pictures, training
     from keras_cnnfix import Padding2D, ResizeConv2D, SubPixelConv
     from keras_cnnfix.diagnostics import checkerboard_score
 

@@ -8,9 +8,9 @@ import sys
 import keras
 import numpy as np
 import pytest
-from images import assert_close
 
 import keras_cnnfix as kc
+from images import assert_close
 
 MODULES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 READER = """

@@ -2,10 +2,10 @@
 
 import keras
 import numpy as np
-import oracle
 import pytest
 from keras import layers
 
+import oracle
 from benchmarks.detection import PERIODS, photographs, planted
 from keras_cnnfix import BlurPool2D, ResizeConv2D
 from keras_cnnfix.diagnostics import checkerboard_score, gradient_checkerboard

@@ -4,9 +4,9 @@ import itertools
 
 import keras
 import numpy as np
-import oracle
 import pytest
 
+import oracle
 from keras_cnnfix import ResizeConv2D, SubPixelConv
 from keras_cnnfix.diagnostics import overlap_map, phase_gains, phase_imbalance
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import keras
-from common import training
 
+from common import training
 from keras_cnnfix import NIB
 
 STEPS = 120

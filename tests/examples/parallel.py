@@ -5,12 +5,12 @@ import json
 import sys
 from pathlib import Path
 
-import gan
 import keras
 import numpy as np
-from common import devices, features, training
 
+import gan
 import style_transfer
+from common import devices, features, training
 from keras_cnnfix import NIB, AdaptiveAntiAlias, ResizeConv2D
 
 BATCH = 8

@@ -1,11 +1,11 @@
 """Deep halftoning: the stated result where it is trained for, and on every backend that it runs."""
 
-import dithering
 import keras
 import numpy as np
 import pytest
-from common import pictures
 
+import dithering
+from common import pictures
 from keras_cnnfix.ops.backend import gradient
 
 NETWORKS = ("NIB", "no NIB", "reversible")

@@ -1,11 +1,12 @@
 """The GAN, in its quick form: its stated result, its parts, and what it says to bad input."""
 
-import gan
 import keras
 import numpy as np
 import pytest
 from keras import ops
 from PIL import Image
+
+import gan
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
-import segmentation
 from keras import ops
 from PIL import Image
+
+import segmentation
 
 
 @pytest.fixture(scope="module")

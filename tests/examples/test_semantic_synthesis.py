@@ -5,8 +5,9 @@ import json
 import keras
 import numpy as np
 import pytest
-import semantic_synthesis
 from PIL import Image
+
+import semantic_synthesis
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-import shift_consistency
 from PIL import Image
 
+import shift_consistency
 from keras_cnnfix.diagnostics import ShiftConsistency
 
 

@@ -5,8 +5,9 @@ import json
 import keras
 import numpy as np
 import pytest
-import super_resolution
 from PIL import Image
+
+import super_resolution
 
 GRIDLESS = ("sub-pixel, ICNR", "sub-pixel, smooth", "resize")
 EARLY = f"{super_resolution.EARLY} steps"

@@ -5,8 +5,9 @@ from pathlib import Path
 import interrupted
 import numpy as np
 import pytest
-from common import program, training
 from test_devices import run
+
+from common import program, training
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
 import numpy as np
-import oracle
 import pytest
-from images import apply, assert_close
 
 import keras_cnnfix as kc
+import oracle
+from images import apply, assert_close
 from keras_cnnfix.checks import PADDING_MODES
 
 

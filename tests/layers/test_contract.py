@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from cases import CASES
+
 from images import assert_close, at_once, from_format, to_format
 
 UNKNOWN = (None, None)

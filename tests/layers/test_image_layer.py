@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from cases import CASES
+
 from images import to_format
 
 

@@ -1,8 +1,8 @@
-import oracle
 import pytest
-from images import apply, assert_close
 
 import keras_cnnfix as kc
+import oracle
+from images import apply, assert_close
 from keras_cnnfix.checks import PADDING_MODES
 
 

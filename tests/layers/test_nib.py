@@ -1,10 +1,10 @@
 import keras
 import numpy as np
-import oracle
 import pytest
-from images import assert_close, from_format, to_format
 
 import keras_cnnfix as kc
+import oracle
+from images import assert_close, from_format, to_format
 from keras_cnnfix.checks import PADDING_MODES
 
 

@@ -1,10 +1,10 @@
 import keras
 import numpy as np
-import oracle
 import pytest
-from images import apply, to_format
 
 import keras_cnnfix as kc
+import oracle
+from images import apply, to_format
 from keras_cnnfix.checks import PADDING_MODES
 
 

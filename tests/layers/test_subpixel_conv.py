@@ -1,12 +1,12 @@
 import keras
 import numpy as np
-import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from images import answer_with_random_weights, apply, assert_close, to_format
 
 import keras_cnnfix as kc
+import oracle
+from images import answer_with_random_weights, apply, assert_close, to_format
 from keras_cnnfix.checks import PADDING_MODES
 
 

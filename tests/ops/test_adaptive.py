@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from images import assert_close, from_format, to_format
 
+from images import assert_close, from_format, to_format
 from keras_cnnfix.ops.adaptive import adaptive_filter2d
 
 

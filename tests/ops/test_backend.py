@@ -6,10 +6,10 @@ import sys
 
 import keras
 import numpy as np
-import oracle
 import pytest
-from images import apply, assert_close, from_format, gradients, to_format
 
+import oracle
+from images import apply, assert_close, from_format, gradients, to_format
 from keras_cnnfix import ResizeConv2D
 from keras_cnnfix.ops import backend as branches
 

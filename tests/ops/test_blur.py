@@ -1,12 +1,12 @@
 import keras
 import numpy as np
-import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from images import apply, assert_close, to_format
 from scipy import ndimage
 
+import oracle
+from images import apply, assert_close, to_format
 from keras_cnnfix.checks import PADDING_MODES
 from keras_cnnfix.ops.blur import block_box_filter2d, blur_pool2d
 from keras_cnnfix.ops.kernels import binomial

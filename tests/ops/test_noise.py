@@ -1,8 +1,8 @@
 import keras
 import numpy as np
 import pytest
-from images import apply, to_format
 
+from images import apply, to_format
 from keras_cnnfix.ops.noise import add_noise, draw_noise, noise_tile, repeat_tile
 
 

@@ -1,11 +1,11 @@
 import keras
 import numpy as np
-import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from images import apply, to_format
 
+import oracle
+from images import apply, to_format
 from keras_cnnfix.checks import PADDING_MODES
 from keras_cnnfix.ops.padding import pad2d
 

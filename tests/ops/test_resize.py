@@ -1,12 +1,12 @@
 from fractions import Fraction
 
 import numpy as np
-import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from images import apply, assert_close
 
+import oracle
+from images import apply, assert_close
 from keras_cnnfix.ops.resize import INTERPOLATIONS, resize2d, resized
 
 TOLERANCE = {"nearest": 0.0, "bilinear": 1e-6, "bicubic": 3e-6}

@@ -3,12 +3,12 @@ from fractions import Fraction
 
 import keras
 import numpy as np
-import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from images import apply, assert_close, gradients, to_format
 
+import oracle
+from images import apply, assert_close, gradients, to_format
 from keras_cnnfix.checks import PADDING_MODES
 from keras_cnnfix.ops import backend, resize_conv
 from keras_cnnfix.ops.resize_conv import fastest_form, resize_conv2d

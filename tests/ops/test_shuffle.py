@@ -1,9 +1,9 @@
 import keras
 import numpy as np
-import oracle
 import pytest
-from images import apply
 
+import oracle
+from images import apply
 from keras_cnnfix.ops.shuffle import CHANNEL_ORDERS, depth_to_space, space_to_depth
 
 
