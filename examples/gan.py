@@ -204,7 +204,7 @@ def at_start(name, args, latents):
         keras.utils.set_random_seed(args.seed + n)
         initial = generator_network(UPSAMPLING[name], args.size, args.width)
         network.set_weights(initial.get_weights())  # So that `predict` compiles only once.
-        drawn.append(network.predict(latents, verbose=0))
+        drawn.append(devices.predict(network, latents))
     return float(np.mean([share(images) for images in drawn])), drawn[0]
 
 
@@ -239,11 +239,11 @@ def train(name, args, images, latents, figures):
     # The average lags behind: after so few steps it is still the random initialisation.
     trainer, generator = build_trainer(name, args, average=False)
     done = training.fit(trainer, make_batch, FIRST_STEPS, args, f"{name}-first")
-    figures["first_steps"][name] = share(generator.predict(latents, verbose=0))
+    figures["first_steps"][name] = share(devices.predict(generator, latents))
     if args.steps > FIRST_STEPS == done:
         trainer, generator = build_trainer(name, args)
         done = training.fit(trainer, make_batch, args.steps, args, name)
-    samples = generator.predict(latents, verbose=0)
+    samples = devices.predict(generator, latents)
     figures["steps"][name], figures["seconds"][name] = done, time.perf_counter() - start
     figures["trained"][name] = share(samples)
     figures["models"][name] = str(args.out / f"{name}.keras")
@@ -267,7 +267,7 @@ def compare(args):
     network = features.squeezenet(("fire5",))
 
     def embedded(images):
-        return network.predict((images + 1) * 127.5, verbose=0).astype("float64").mean((1, 2))
+        return devices.predict(network, (images + 1) * 127.5).astype("float64").mean((1, 2))
 
     at_first, in_the_end = [], [[("the data", picture(some[:32], 16, 1))]]
     for name in UPSAMPLING:
@@ -295,7 +295,7 @@ def report(figures, args):
     titles = ["up-sampling", "at the start", f"after {FIRST_STEPS} steps", f"after {args.steps}"]
     program.table(
         "Share of the spectral energy on the lattice of period 2; distance of SqueezeNet features",
-        [*titles, "distance (no KID)", "seconds"],
+        [*titles, "distance (not FID or KID)", "seconds"],
         rows,
     )
     print(f"Wrote {', '.join([*figures['pictures'], *figures['models'].values()])}.")

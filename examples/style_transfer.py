@@ -135,7 +135,7 @@ def restyle(network, photo):
     """Restyles a photo `(H, W, 3)`, uint8, of any size from 16 pixels up."""
     height, width = photo.shape[:2]
     padded = np.pad(photo, ((0, -height % FACTOR), (0, -width % FACTOR), (0, 0)), mode="reflect")
-    result = network.predict(padded[None].astype("float32"), verbose=0)[0, :height, :width]
+    result = devices.predict(network, padded[None].astype("float32"))[0, :height, :width]
     return result.round().astype("uint8")
 
 

@@ -158,6 +158,27 @@ def share(batch):
     return keras.tree.map_structure(lambda array: np.array_split(array, parts)[part], batch)
 
 
+def predict(model, images):
+    """Returns `model.predict(images)`, of any number of images.
+
+    A batch that cannot be shared out equally is an error on JAX (0.10), and leaves a device with
+    nothing on TensorFlow: the last image is repeated until it can.
+    """
+    missing = -len(images) % _sharing()
+    whole = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
+    return model.predict(whole, verbose=0)[: len(images)]
+
+
+def _sharing():
+    """How many devices share a batch in this process."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.distribute.get_strategy().num_replicas_in_sync
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else distribution.device_mesh.devices.size
+
+
 def agree(flag):
     """Returns whether `flag` is set in any of the processes."""
     if keras.backend.backend() != "torch" or not _in_group():
