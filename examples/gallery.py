@@ -8,6 +8,7 @@ An example that is done is not run again, and one that is killed goes on where i
 example prints, its tables above all, is in `FOLDER/NAME.txt`.
 """
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,16 +59,26 @@ def publish(source, target, box):
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
-def run(name, folder):
+def run(name, folder, options):
     """Runs one example, unless it is done already; returns whether it is done."""
     done, printed = folder / name / "done", folder / f"{name}.txt"
     if not done.exists():
         print(f"{name}: see {printed}", flush=True)
-        command = [sys.executable, HERE / f"{name}.py", "--out", folder / name, *OPTIONS[name]]
+        command = [sys.executable, HERE / f"{name}.py", "--out", folder / name, *options]
+        # Ctrl-C is for the example, which stops in order; this program waits for it.
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         with open(printed, "w") as log:
-            if subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode:
-                print(f"{name}: failed.")
-                return False
+            example = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            try:
+                failed = example.wait()
+            except KeyboardInterrupt:
+                example.wait()
+                raise
+            finally:
+                signal.signal(signal.SIGINT, handler)
+        if failed:
+            print(f"{name}: failed.")
+            return False
         done.touch()
     return True
 
@@ -81,11 +92,14 @@ def main(argv=None):
     args = parser.parse_args(argv)
     with program.one_line_errors("gallery"):
         args.out.mkdir(parents=True, exist_ok=True)
-        figures: dict = {"done": {name: run(name, args.out) for name in args.examples}}
+        options = ["--seed", str(args.seed), *(["--quick"] if args.quick else [])]
+        done = {name: run(name, args.out, OPTIONS[name] + options) for name in args.examples}
         made = [source for source in PICTURES if (args.out / source).exists()]
         for source in made:
             publish(args.out / source, args.images / Path(source).name, PICTURES[source])
-        return figures | {"pictures": [str(args.images / Path(source).name) for source in made]}
+        if not all(done.values()):
+            sys.exit("gallery: not every example came to its end.")
+        return {"done": done, "pictures": [str(args.images / Path(s).name) for s in made]}
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def folder(path, size):
             continue  # Folders of pictures hold other files, too.
         side = min(picture.shape[:2])
         y, x = ((n - side) // 2 for n in picture.shape[:2])
-        found[file.stem] = resized(picture[y : y + side, x : x + side], size)
+        found[file.name] = resized(picture[y : y + side, x : x + side], size)
     if len(found) < 2:
         raise InputError(f"{path} must hold at least two pictures. Received: {len(found)}.")
     return found

@@ -28,11 +28,11 @@ def add_option(parser):
     )
 
 
-def check(count, batch):
-    """Raises unless `count` devices can share a batch equally."""
-    if count < 1 or batch % count:
+def check(count, parts):
+    """Raises unless `count` devices can share equally the `parts` that a batch has."""
+    if count < 1 or parts % count:
         raise InputError(
-            f"--devices must be at least 1 and divide the batch of {batch}. Received: {count}."
+            f"--devices must divide {parts}, the parts that a batch has. Received: {count}."
         )
 
 
@@ -101,6 +101,8 @@ def in_processes(main, argv, count):
             while not context.join():
                 pass
         except torch.multiprocessing.ProcessExitedException as error:
+            if error.exit_code < 0:
+                sys.exit(f"A process was ended by {error.signal_name}.")
             sys.exit(error.exit_code)  # The process has said why.
         finally:
             signal.signal(signal.SIGINT, handler)
@@ -122,7 +124,7 @@ def _process(rank, main, argv, count, folder):
         world_size=count,
     )
     if rank:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (to the end of the process)
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (to the end of the process)
     try:
         figures = main(argv)
         if rank == 0:

@@ -31,9 +31,12 @@ def one_line_errors(name):
     try:
         yield
     except (InputError, OSError) as error:
-        sys.exit(f"{name}: {error}")
+        sys.exit(f"{name}: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
-        sys.exit(f"{name}: stopped. What was trained so far is kept, and used by the next run.")
+        sys.exit(
+            f"{name}: stopped. What was trained so far is kept, but for the last steps; the same "
+            "command goes on from there."
+        )
 
 
 def parser(name, doc):

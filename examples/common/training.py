@@ -1,8 +1,13 @@
 """How the examples train: the same batches in every run, checkpoints, an orderly Ctrl-C."""
 
+import contextlib
+import errno
 import hashlib
+import json
+import os
 import shutil
 import signal
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -28,7 +33,7 @@ def fit(model, make_batch, steps, args, name):
     """
     batches = Batches(make_batch, args.seed, min(steps, STEPS_PER_EPOCH))
     stop = Stop(steps, batches)
-    backup = Backup(str(_folder(args) / name), stop)
+    backup = Backup(str(_folder(args) / name), stop, len(batches))
     epochs = -(-steps // len(batches))
     devices.synchronise(model)
     callbacks = [backup, FollowTheSeed(batches), stop]
@@ -78,7 +83,9 @@ class FollowTheSeed(keras.callbacks.Callback):
         self.batches.epoch = epoch
         states = [v for v in self.model.variables if v.name == "seed_generator_state"]
         for n, state in enumerate(states):
-            state.assign(np.array([self.batches.seed + n, epoch], state.dtype))
+            # A generator counts its calls in the second number, and PyTorch adds the two: the
+            # steps between epochs, and between layers, are longer than an epoch has calls.
+            state.assign(np.array([self.batches.seed + 7919 * n, epoch * 2**16], state.dtype))
 
 
 class Stop(keras.callbacks.Callback):
@@ -114,11 +121,23 @@ class Stop(keras.callbacks.Callback):
 class Backup(keras.callbacks.BackupAndRestore):
     """Keeps the last whole epoch, from which an interrupted run goes on."""
 
-    def __init__(self, folder, stop):
+    def __init__(self, folder, stop, steps_per_epoch):
         # Two copies: a run can be killed while it writes one.
         super().__init__(folder, double_checkpoint=True, delete_checkpoint=False)
-        self.stop = stop
+        self.stop, self.steps_per_epoch = stop, steps_per_epoch
+
+    def on_train_begin(self, logs=None):
+        with contextlib.suppress(json.JSONDecodeError):  # Killed while it wrote the epoch.
+            super().on_train_begin(logs)
+        # Keras writes the epoch after the weights, in a file of its own; the weights know it, too.
+        done = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        self.model._initial_epoch = -(-done // self.steps_per_epoch)
 
     def on_epoch_end(self, epoch, logs=None):
+        Path(self.backup_dir).mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.backup_dir).free
+        if free < 2**20 + 64 * self.model.count_params():
+            # HDF5 would go down with many messages, or with the whole program.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.backup_dir)
         if devices.is_first() and not self.stop.pressed:
             super().on_epoch_end(epoch, logs)

@@ -23,6 +23,8 @@ def images_as_array(owner, images, data_format, name="images"):
         array = array[None] if array.ndim == 3 else array
         checks.image_batch(owner, array.shape, name)
         array = np.transpose(array, _order(layout.spatial_axes(data_format), data_format))
+    if not len(array):
+        raise ValueError(f"{owner}: `{name}` must hold one image or more. Received: none.")
     if not np.isfinite(array).all():
         raise ValueError(
             f"{owner}: `{name}` must be finite. Received: {np.count_nonzero(~np.isfinite(array))} "

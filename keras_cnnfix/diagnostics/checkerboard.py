@@ -88,9 +88,14 @@ def checkerboard_score(images, period=2, border=0, data_format=None):
     owner = "checkerboard_score"
     period = checks.pair_of_ints(owner, "period", period)
     images = without_border(owner, images_as_array(owner, images, data_format), border)
-    if images.shape[-1] == LUMA.size:
-        images = images @ LUMA.astype(images.dtype)[:, None]
-    return _score(owner, images, period)
+    return _score(owner, luminance(images), period)
+
+
+def luminance(images):
+    """Returns the luminance `(N, H, W, 1)` of RGB images; other numbers of channels stay."""
+    if images.shape[-1] != LUMA.size:
+        return images
+    return images @ LUMA.astype(images.dtype)[:, None]
 
 
 def input_gradient(model, images, loss=None, data_format=None):

@@ -67,6 +67,8 @@ def constant_response(
     owner = "constant_response"
     data_format = checks.data_format(owner, data_format)
     levels = tuple(float(level) for level in levels)
+    if not levels:
+        raise ValueError(f"{owner}: `levels` must hold one number or more. Received: none.")
     shape = _input_shape(owner, model, shape)
     images = np.stack([np.full(shape, level, "float32") for level in levels])
     images = np.transpose(

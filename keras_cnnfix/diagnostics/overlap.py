@@ -62,8 +62,8 @@ def overlap_map(kernel_size, strides=None, input_size=None):
 def phase_gains(kernel, strides=None, channel_order=None):
     """Returns what each phase of an up-sampling layer makes of a constant input.
 
-    Up-sampling by `s` has `s` phases an axis: output pixels `s * m + r` for `r = 0..s-1`, each
-    with taps of its own, whose sum
+    Up-sampling by `s` has `s` phases an axis: output pixels `s * m + r` for `r = 0..s-1` (of a
+    `"valid"` output; `"same"` cuts pixels off, which can rotate them), each with taps whose sum
 
         g[r] = sum_m h[s * m + r]
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.arrays import images_as_array
-from keras_cnnfix.diagnostics.checkerboard import checkerboard_score, power_spectrum
+from keras_cnnfix.diagnostics.checkerboard import checkerboard_score, luminance, power_spectrum
 from keras_cnnfix.diagnostics.overlap import overlap_map
 
 
@@ -30,13 +30,15 @@ def plot_spectrum(images, period=2, data_format=None):
         'along the height'
     """
     score = checkerboard_score(images, period, data_format=data_format)
-    array = images_as_array("plot_spectrum", images, data_format)
-    power, rounding = power_spectrum(array)
+    array = luminance(images_as_array("plot_spectrum", images, data_format))
+    height, width = (n // p * p for n, p in zip(array.shape[1:3], score.period, strict=True))
+    power, rounding = power_spectrum(array[:, :height, :width])
     decibels = 10 * np.log10(np.fft.fftshift(power + rounding + np.finfo("float64").tiny))
     figure, axes = _figure("plot_spectrum")
     drawn = axes.imshow(
         decibels - decibels.max(),
-        extent=(-0.5, 0.5, 0.5, -0.5),
+        # A bin's middle, not its edge, is its frequency.
+        extent=(-0.5 - 0.5 / width, 0.5 - 0.5 / width, 0.5 - 0.5 / height, -0.5 - 0.5 / height),
         cmap="magma",
         vmin=-100,
         interpolation="nearest",

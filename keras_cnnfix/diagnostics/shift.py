@@ -85,6 +85,11 @@ def shift_consistency(
     """
     owner = "shift_consistency"
     images = images_as_array(owner, images, data_format)
+    if labels is not None and np.shape(labels) != (len(images),):
+        raise ValueError(
+            f"{owner}: `labels` must be one integer an image. Received: shape={np.shape(labels)} "
+            f"for {len(images)} images."
+        )
     draws = _Shifts(owner, images, max_shift, trials, wrap, seed, (1, 1))
     shifts, answers = [], []
     for crops, offsets in draws:
@@ -101,12 +106,6 @@ def shift_consistency(
     agree = first == second
     when_right = accuracy = None
     if labels is not None:
-        labels = np.asarray(labels)
-        if labels.shape != (len(images),):
-            raise ValueError(
-                f"{owner}: `labels` must be one integer an image. Received: shape={labels.shape} "
-                f"for {len(images)} images."
-            )
         right = np.stack([first, second]) == np.tile(labels, trials)
         either = right.any(0)
         when_right = float(agree[either].mean()) if either.any() else float("nan")
@@ -197,7 +196,8 @@ def shift_psnr(
         images, max_shift, trials, wrap, seed, batch_size, data_format: As for
             `shift_consistency`.
         max_val: Range of the output's values: 1 for 0..1, 2 for -1..1, 255 for pictures.
-        border: Pixels to cut from each side of the outputs, which see the padding.
+        border: Pixels to cut from each side of the outputs, which see the padding; only 0 goes
+            with `wrap=True`, where all of the image is rolled.
 
     Returns:
         A float in dB; infinite if the outputs are equal. The larger the better.
@@ -217,7 +217,11 @@ def shift_psnr(
     owner = "shift_psnr"
     max_val = checks.number(owner, "max_val", max_val, 0.0)
     images = images_as_array(owner, images, data_format)
-    # Borders are cut from crops; a rolled image has none.
+    if wrap and border:
+        raise ValueError(
+            f"{owner}: `border` must be 0 with wrap=True: what is rolled has no border. "
+            f"Received: border={border}."
+        )
     crop = images[:1] if wrap else _cut(images[:1], np.zeros((1, 2), int), max_shift)
     probe = outputs_of(owner, model, crop, 1, data_format)
     checks.image_batch(owner, probe.shape, "outputs")
@@ -226,14 +230,11 @@ def shift_psnr(
     steps = tuple(ratio.denominator for ratio in scale)
     errors, count = 0.0, 0
     for crops, offsets in _Shifts(owner, images, max_shift, trials, wrap, seed, steps):
-        outputs = [
-            without_border(
-                owner, outputs_of(owner, model, crop, batch_size, data_format), border
-            ).astype("float64")
-            for crop in crops
-        ]
+        outputs = [outputs_of(owner, model, crop, batch_size, data_format) for crop in crops]
+        if not wrap:
+            outputs = [without_border(owner, output, border) for output in outputs]
         for one, other in _common(outputs, offsets, scale, wrap):
-            errors += np.square(one - other).sum()
+            errors += np.square(one.astype("float64") - other).sum()
             count += one.size
     return float(10 * np.log10(max_val**2 * count / errors)) if errors else float("inf")
 
@@ -253,8 +254,9 @@ class _Shifts:
             )
         if max(steps) > self.max_shift:
             raise ValueError(
-                f"{owner}: `max_shift` must reach a shift that moves the output by a whole pixel. "
-                f"Received: max_shift={max_shift}. Use at least {max(steps)}."
+                f"{owner}: `max_shift` must reach a shift that moves the output by a whole pixel, "
+                f"and leave a size that the model's strides divide. Received: "
+                f"max_shift={max_shift}, images of {images.shape[1]} x {images.shape[2]} pixels."
             )
 
     def __iter__(self):

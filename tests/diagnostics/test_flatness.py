@@ -71,6 +71,7 @@ def test_the_shape_comes_from_the_model_where_it_is_known():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: constant_response(lambda x: x, (8, 8, 1), []), "`levels` must hold"),
         (lambda: constant_response(lambda x: x), "`shape` must be given"),
         (lambda: constant_response(lambda x: x, (3, 3)), "must have 4 dimensions"),
         (lambda: constant_response(lambda x: x[:, 0], (8, 8, 1)), "`outputs` must have 4"),

@@ -185,7 +185,9 @@ def test_shift_psnr_leaves_the_border_out(images):
         (lambda x: shift_consistency(lambda y: [y, y], x, 2), "must have one output"),
         (lambda x: segmentation_shift_consistency(lambda y: y[:, ::2], x, 2), "for each pixel"),
         (lambda x: shift_psnr(_corner, x, 2), "must have 4 dimensions"),
-        (lambda x: shift_psnr(lambda y: y[:, ::3, ::3], x, 2), "Use at least"),
+        (lambda x: shift_psnr(lambda y: y[:, ::3, ::3], x, 2), "strides divide"),
+        (lambda x: shift_psnr(lambda y: y, x, 2, border=1, wrap=True), "`border` must be 0"),
+        (lambda x: shift_consistency(_corner, x[:0], 2), "one image or more"),
     ],
 )
 def test_messages(call, message, images):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import interrupted
+import keras
 import numpy as np
 import pytest
 from test_devices import run
@@ -112,7 +113,7 @@ def test_the_gallery_is_made_small(tmp_path):
         assert picture.mode == "P"
 
 
-def test_the_examples_run_without_what_only_others_need():
+def test_every_example_names_a_missing_package_in_one_line():
     """A missing package is named by every example, before anything is computed."""
     for name in EXAMPLES:
         code = f"import sys; sys.modules['numpy'] = sys.modules['PIL'] = None; import {name}"
@@ -120,3 +121,33 @@ def test_the_examples_run_without_what_only_others_need():
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1, done.stderr
         assert done.stderr.startswith(f"{name}: the package ")
+
+
+def test_no_noise_comes_twice():
+    """Neither from one epoch to the next, nor from one layer to the other."""
+    drawn = []
+
+    class Draws(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.seed_generator = keras.random.SeedGenerator(5)
+
+        def call(self, inputs):
+            return inputs + keras.random.normal((), seed=self.seed_generator)
+
+    model = keras.Sequential([keras.Input((1,)), Draws(), Draws()])
+    batches = training.Batches(lambda rng: (rng.random(1),), 0, 50)
+    follow = training.FollowTheSeed(batches)
+    follow.set_model(model)
+    for epoch in range(3):
+        follow.on_epoch_begin(epoch)
+        for layer in model.layers:
+            drawn += [float(layer(np.zeros((1, 1), "float32"))[0, 0]) for _ in range(50)]
+    assert len(set(drawn)) == len(drawn) == 300
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    usage = training.shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(training.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(SystemExit, match=r"gan: .*No space left"), program.one_line_errors("gan"):
+        interrupted.main("whole", 0, tmp_path)
