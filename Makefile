@@ -48,7 +48,7 @@ lint: $(addprefix $(VENV)/.ready-,$(TEST_BACKENDS))
 .PHONY: $(addprefix test-,$(BACKENDS))
 $(addprefix test-,$(BACKENDS)): test-%: $(VENV)/.ready-%
 	@echo "== pytest on $* =="
-	KERAS_BACKEND=$* $(RUN) -m pytest -n 2
+	KERAS_BACKEND=$* $(RUN) -m pytest -n 2 --dist loadgroup
 
 .PHONY: $(addprefix bench-,$(BACKENDS))
 $(addprefix bench-,$(BACKENDS)): bench-%: $(VENV)/.ready-%
