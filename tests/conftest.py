@@ -54,3 +54,10 @@ def rng():
 @pytest.fixture
 def backend():
     return BACKEND
+
+
+def pytest_collection_modifyitems(items):
+    """One process has all tests of an example, so that its quick run is made once (xdist)."""
+    for item in items:
+        if item.path.parent.name == "examples":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
