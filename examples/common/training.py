@@ -18,7 +18,7 @@ STEPS_PER_EPOCH = 50  # A killed run loses at most these.
 
 
 def fit(model, make_batch, steps, args, name):
-    """Trains a compiled model with Keras's `fit`, checkpointed, and returns the steps done.
+    """Trains a compiled model with Keras's `fit`, checkpointed.
 
     A run that is killed and started again with the same `args` continues where it was, and ends
     as if it had not been killed: batches and layer noise follow from the seed and the step alone.
@@ -29,15 +29,23 @@ def fit(model, make_batch, steps, args, name):
         make_batch: Maps a `numpy.random.Generator` to what `fit` takes: `(x,)` or `(x, y)`.
         steps: Number of batches, 1 or more.
         args: The program's arguments; `out` and `seed` are read here, the rest tells runs apart.
-        name: Tells the models of one program apart.
+        name: Tells the trainings of one program apart.
+
+    Returns:
+        The steps that the model has been trained for, those of earlier trainings included.
     """
     batches = Batches(make_batch, args.seed, min(steps, STEPS_PER_EPOCH))
     stop = Stop(steps, batches)
-    backup = Backup(str(_folder(args) / name), stop, len(batches))
+    backup = Backup(str(_folder(args) / name), stop, len(batches), _steps_of(model))
     epochs = -(-steps // len(batches))
     devices.synchronise(model)
     callbacks = [backup, FollowTheSeed(batches), stop]
     model.fit(batches, epochs=epochs, shuffle=False, callbacks=callbacks)
+    return _steps_of(model)
+
+
+def _steps_of(model):
+    """The steps that a model has been trained for, in all its trainings."""
     return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 
@@ -121,23 +129,24 @@ class Stop(keras.callbacks.Callback):
 class Backup(keras.callbacks.BackupAndRestore):
     """Keeps the last whole epoch, from which an interrupted run goes on."""
 
-    def __init__(self, folder, stop, steps_per_epoch):
+    def __init__(self, folder, stop, steps_per_epoch, steps_before):
         # Two copies: a run can be killed while it writes one.
         super().__init__(folder, double_checkpoint=True, delete_checkpoint=False)
-        self.stop, self.steps_per_epoch = stop, steps_per_epoch
+        self.stop, self.steps_per_epoch, self.steps_before = stop, steps_per_epoch, steps_before
 
     def on_train_begin(self, logs=None):
         with contextlib.suppress(json.JSONDecodeError):  # Killed while it wrote the epoch.
             super().on_train_begin(logs)
         # Keras writes the epoch after the weights, in a file of its own; the weights know it, too.
-        done = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        done = _steps_of(self.model) - self.steps_before
         self.model._initial_epoch = -(-done // self.steps_per_epoch)
 
     def on_epoch_end(self, epoch, logs=None):
+        if self.stop.pressed or not devices.is_first():
+            return
         Path(self.backup_dir).mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.backup_dir).free
         if free < 2**20 + 64 * self.model.count_params():
             # HDF5 would go down with many messages, or with the whole program.
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.backup_dir)
-        if devices.is_first() and not self.stop.pressed:
-            super().on_epoch_end(epoch, logs)
+        super().on_epoch_end(epoch, logs)

@@ -28,15 +28,23 @@ def test_a_killed_training_ends_as_if_it_had_not_been_killed(whole, tmp_path):
     again = interrupted.main("whole", 0, tmp_path)
     _assert_same(again, whole)
     assert again["batches"] < whole["batches"]  # It went on, and did not begin anew.
-    _assert_same(
-        interrupted.main("whole", 0, tmp_path), whole
-    )  # What is done is not trained again.
+    # What is done is not trained again.
+    _assert_same(interrupted.main("whole", 0, tmp_path), whole)
 
 
 def test_an_interrupted_training_keeps_its_steps_and_can_be_finished(whole, tmp_path):
     part = interrupted.main("interrupt", 70, tmp_path)
     assert 50 < part["done"] < 80
     _assert_same(interrupted.main("whole", 0, tmp_path), whole)
+
+
+def test_a_network_that_was_trained_before_is_trained_on(tmp_path):
+    whole = interrupted.main("whole", 0, tmp_path / "whole", before=20)
+    part = interrupted.main("interrupt", 90, tmp_path / "part", before=20)
+    assert 70 < part["done"] < 100
+    again = interrupted.main("whole", 0, tmp_path / "part", before=20)
+    _assert_same(again, whole)
+    assert again["batches"] < whole["batches"]
 
 
 def test_other_settings_do_not_go_on_from_these_checkpoints(tmp_path):
