@@ -148,6 +148,8 @@ class AdaptiveAntiAlias(KernelLayer):
             beta_constraint=self.beta_constraint,
             # Statistics and offsets of half precision are too coarse for a softmax.
             dtype=keras.backend.result_type(self.compute_dtype, "float32"),
+            # Keras tells the sub-layers that there are when it is set, which may have been before.
+            trainable=self.trainable,
             name="normalizer",
         )
         batch, size, _ = self.split_shape(output_shape)

@@ -93,14 +93,14 @@ class ConvLayer(KernelLayer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.bias_constraint = keras.constraints.get(bias_constraint)
 
-    def add_kernel_and_bias(self, channels, filters, initializer=None):
+    def add_kernel_and_bias(self, channels, filters, initializer=None, bias_initializer=None):
         """Creates `self.kernel` and, with `use_bias`, `self.bias`."""
         self.add_kernel(channels, filters, initializer)
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias",
                 shape=(filters,),
-                initializer=self.bias_initializer,
+                initializer=bias_initializer or self.bias_initializer,
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
             )
