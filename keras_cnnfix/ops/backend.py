@@ -476,6 +476,10 @@ def reflect2d(x, pads, data_format):
 
 def resize2d(x, size, interpolation, antialias, data_format):
     """`ops.image.resize` to `size` (height, width), which may hold scalar tensors."""
+    if keras.backend.backend() == "tensorflow" and "float" in x.dtype.name and x.dtype.size < 4:
+        # Its antialiased resize has no gradient in half precision (TensorFlow 2.21).
+        y = resize2d(ops.cast(x, "float32"), size, interpolation, antialias, data_format)
+        return ops.cast(y, x.dtype)
     if keras.backend.backend() == "tensorflow" and not all(isinstance(n, int) for n in size):
         # `ops.image.resize` compares the size with 0 in Python, which TensorFlow refuses for a
         # tensor (Keras 3.14 to 3.15, https://github.com/keras-team/keras/pull/23315).
