@@ -1,5 +1,6 @@
 """What every layer must do, whatever it computes: Keras's protocol on every backend."""
 
+import functools
 import json
 import tempfile
 
@@ -42,12 +43,9 @@ def _input(case, data_format, size=None):
 
 def _front(case, data_format, **extra):
     """A trainable layer that mixes the channels: what is behind it must hand a gradient back."""
-    channels = CASES[case][2][2]
-    if data_format == "channels_last":
-        equation, shape = "nhwc,cd->nhwd", (None, None, channels)
-    else:
-        equation, shape = "nchw,cd->ndhw", (channels, None, None)
-    return keras.layers.EinsumDense(equation, shape, **extra)
+    last = data_format == "channels_last"
+    shape = _input(case, data_format, UNKNOWN).shape[1:]
+    return keras.layers.EinsumDense("nhwc,cd->nhwd" if last else "nchw,cd->ndhw", shape, **extra)
 
 
 def _model(case, data_format, size=None, **extra):
@@ -178,16 +176,17 @@ def test_training_moves_every_weight_at_every_size(case, data_format):
 
 
 def _answer_and_gradients(model, images):
-    """A function of the trainable weights, and what it gives: the answer in training, and the
-    gradients of the sum of its squares. All arrays are float32.
+    """What the model answers in training, as a function of its trainable weights, and for those
+    that it has; and the gradients of the sum of squares. All arrays are float32.
     """
     constants = [v.value for v in model.non_trainable_variables]
     images = keras.ops.convert_to_tensor(images)
 
     def answer(*values):
         variables = zip(values, model.trainable_variables, strict=True)
-        values = [keras.ops.cast(value, variable.dtype) for value, variable in variables]
-        y, _ = model.stateless_call(values, constants, images, training=True)
+        weights = [keras.ops.cast(value, variable.dtype) for value, variable in variables]
+        y, _ = model.stateless_call(weights, constants, images, training=True)
+        assert keras.backend.standardize_dtype(y.dtype) == model.output.dtype
         return keras.ops.cast(y, "float32")
 
     values = [
@@ -198,9 +197,15 @@ def _answer_and_gradients(model, images):
     return answer, y, values, gradients(answer, *values)
 
 
-def test_gradients_match_finite_differences(case, data_format):
+@functools.cache
+def _in_float32(case, data_format):
+    """A model in float32, with what it answers: computed once for all tests that compare."""
     model = _model(case, data_format)
-    answer, _, values, found = _answer_and_gradients(model, _images(case, data_format))
+    return model, *_answer_and_gradients(model, _images(case, data_format))
+
+
+def test_gradients_match_finite_differences(case, data_format):
+    model, answer, _, values, found = _in_float32(case, data_format)
     loss = at_once(lambda *values: keras.ops.sum(keras.ops.square(answer(*values))))
     rng = np.random.default_rng(1)
     for index, (variable, gradient) in enumerate(
@@ -233,15 +238,13 @@ HALF = {"float16": 2**-11, "bfloat16": 2**-8}  # by how much a number is rounded
 )
 def test_half_precision_is_close_to_float32(case, policy, form):
     """The answer, and the gradients that arrive at the layer's weights and in front of it."""
-    full, half = _model(case, form), _model(case, form, dtype=policy)
+    full, _, expected, _, expected_gradients = _in_float32(case, form)
+    half = _model(case, form, dtype=policy)
     half.set_weights(full.get_weights())
-    rounding = HALF[policy.removeprefix("mixed_")]
-    images = _images(case, form)
-    answer = half(images)
-    assert keras.backend.standardize_dtype(answer.dtype) == policy.removeprefix("mixed_")
-    assert half.output.dtype == policy.removeprefix("mixed_")
-    _, expected, _, expected_gradients = _answer_and_gradients(full, images)
-    _, y, _, found = _answer_and_gradients(half, images)
+    dtype = policy.removeprefix("mixed_")
+    assert half.output.dtype == dtype
+    _, y, _, found = _answer_and_gradients(half, _images(case, form))
+    rounding = HALF[dtype]
     assert_close(y, expected, 10 * rounding)
     for gradient, wanted in zip(found, expected_gradients, strict=True):
         assert_close(gradient, wanted, 20 * rounding)
