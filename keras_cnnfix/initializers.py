@@ -37,7 +37,9 @@ class ICNR(keras.initializers.Initializer):
     """
 
     def __init__(self, initializer="glorot_uniform", size=2, channel_order="dcr"):
-        self.initializer = keras.initializers.get(initializer)
+        if initializer is None:
+            initializer = "glorot_uniform"  # What Keras makes of it.
+        self.initializer = checks.keras_object("ICNR", "initializer", initializer)
         self.size = checks.pair_of_ints("ICNR", "size", size)
         self.channel_order = checks.one_of("ICNR", "channel_order", channel_order, CHANNEL_ORDERS)
 

@@ -53,7 +53,7 @@ class MaxBlurPool2D(BlurPool2D):
         self.pool_size = checks.pair_of_ints(self.owner, "pool_size", pool_size)
 
     def call(self, inputs):
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
         # JAX refuses a pooling without explicit strides (Keras 3.15).
         highest = ops.max_pool(
             inputs, self.pool_size, strides=1, padding="same", data_format=self.data_format

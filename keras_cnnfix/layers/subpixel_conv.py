@@ -83,7 +83,7 @@ class SubPixelConv(ConvLayer):
     ):
         size = checks.pair_of_ints("SubPixelConv", "size", size)
         checks.one_of("SubPixelConv", "channel_order", channel_order, CHANNEL_ORDERS)
-        icnr_by_name = kernel_initializer == "icnr"
+        icnr_by_name = isinstance(kernel_initializer, str) and kernel_initializer == "icnr"
         if icnr_by_name:
             kernel_initializer = ICNR("glorot_uniform", size, channel_order)
         super().__init__(
@@ -104,7 +104,7 @@ class SubPixelConv(ConvLayer):
         self.filters = checks.positive_int(self.owner, "filters", filters)
         self.size = size
         self.channel_order = channel_order
-        self.smooth = bool(smooth)
+        self.smooth = checks.boolean(self.owner, "smooth", smooth)
         self._icnr_by_name = icnr_by_name
         self._check_icnr()
 
@@ -128,7 +128,7 @@ class SubPixelConv(ConvLayer):
         self.add_kernel_and_bias(channels, self.filters * self.size[0] * self.size[1])
 
     def call(self, inputs):
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
         x = pad2d(inputs, kernels.border_of(self.kernel_size), self.padding, self.data_format)
         y = backend.conv2d(x, ops.convert_to_tensor(self.kernel), (1, 1), 1, self.data_format)
         y = depth_to_space(self.add_bias(y), self.size, self.channel_order, self.data_format)

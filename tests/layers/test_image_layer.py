@@ -68,16 +68,78 @@ def test_other_channels_than_those_of_the_weights_are_refused(case):
     _refuses(layer, other, rf"`inputs` must have the {channels} channels that the layer was built")
 
 
-def test_a_border_deeper_than_the_image_is_refused(case):
-    cls, settings, (_, _, channels) = CASES[case]
+def _with_a_deep_border(case, data_format="channels_last"):
+    """The layer with a border of 4 pixels, of the name and mode; None where any border fits."""
+    cls, settings, _ = CASES[case]
     border = "mode" if "padding" in case else "padding"
     mode = settings.get(border, "reflect")
     if mode in ("edge", "zeros"):
-        return
-    extra = {border: mode, "kernel_size": 9} if border == "padding" else {"padding": 9}
+        return None, border, mode
+    extra = {"kernel_size": 9} if border == "padding" else {"padding": 4}
     extra |= {"filters": 4} if cls.__name__ == "NIB" else {}
-    layer = cls(**{**settings, **extra})
+    return cls(**{**settings, **extra}, data_format=data_format), border, mode
+
+
+def test_a_border_deeper_than_the_image_is_refused(case):
+    layer, border, mode = _with_a_deep_border(case)
+    if layer is None:
+        return
     if getattr(layer, "output_size", None):
-        layer = cls(**{**settings, **extra, "output_size": 3})
-    images = np.ones((1, 1, 1, channels), "float32")
-    _refuses(layer, images, rf"`{border}` must fit the image: a '{mode}' border of \d pixels need")
+        layer = type(layer).from_config({**layer.get_config(), "output_size": 3})
+    images = np.ones((1, 1, 1, CASES[case][2][2]), "float32")
+    _refuses(layer, images, rf"`{border}` must fit the image: a '{mode}' border of 4 pixels needs")
+
+
+@pytest.mark.parametrize("way", ["predict", "fit", "function", "saved_model"])
+def test_it_is_refused_by_a_graph_that_does_not_know_sizes(
+    case, way, backend, data_format, tmp_path
+):
+    """On TensorFlow, where a graph has seen several sizes; elsewhere each size is known."""
+    layer, border, mode = _with_a_deep_border(case, data_format)
+    if layer is None or getattr(layer, "output_size", None):
+        return
+    if backend != "tensorflow" and way in ("function", "saved_model"):
+        return
+    channels = CASES[case][2][2]
+    unknown = (None, None, channels) if data_format == "channels_last" else (channels, None, None)
+    # Not one that a functional model has checked.
+    model = keras.Sequential([layer])
+    answer = _ways(way, model, unknown, tmp_path)
+    good = [to_format(np.ones((2, *size, channels)), data_format) for size in [(9, 8), (8, 11)]]
+    for images in good:
+        answer(images)
+    received = 1 if "resize" not in case else int(layer.bordered_size((9, 1))[1])
+    message = (
+        rf"{type(layer).__name__}: `{border}` must fit the image: a '{mode}' border of 4 pixels "
+        rf"needs a width of at least \d\. Received: {border}='{mode}', width={received}\. Use a "
+        rf"smaller kernel or border, {border}='edge' or 'zeros', or a larger image\."
+    )
+    with pytest.raises(_errors(backend), match=message):
+        answer(to_format(np.ones((2, 9, 1, channels)), data_format))
+
+
+def _ways(way, model, unknown, folder):
+    """The function of images that the model is, in each of the ways to run it."""
+    if way == "predict":
+        return lambda images: model.predict(images, verbose=0)
+    if way == "fit":
+        model.compile("sgd", lambda _, y: keras.ops.mean(y))
+        return lambda images: model.fit(images, np.zeros(len(images)), verbose=0)
+    import tensorflow as tf
+
+    signature = tf.TensorSpec((None, *unknown), "float32")
+    if way == "function":
+        model.build((None, *unknown))
+        return tf.function(model, input_signature=[signature])
+    model.build((None, *unknown))
+    model.export(str(folder), format="tf_saved_model", input_signature=[signature], verbose=False)
+    return tf.saved_model.load(str(folder)).serve
+
+
+def _errors(backend):
+    """What our messages come as: on TensorFlow a graph can raise nothing else when it runs."""
+    if backend != "tensorflow":
+        return ValueError
+    import tensorflow as tf
+
+    return (ValueError, tf.errors.InvalidArgumentError)

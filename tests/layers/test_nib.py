@@ -176,7 +176,11 @@ def test_given_noise_works_in_a_functional_model(rng):
             r"call\. Received: distribution='blue', fixed=False\. Use fixed=True\.",
         ),
         ({"tile_size": 0}, r"NIB: `tile_size` must be an integer of at least 1"),
-        ({"seed": -1}, r"NIB: `seed` must be an integer of at least 0 and at most 4294967295\."),
+        ({"seed": -1}, r"NIB: `seed` must be an integer of at least 0\. .* seed=-1"),
+        ({"seed": 2**32}, r"NIB: `seed` must be an integer of at least 0 and at most 4294967295\."),
+        ({"fixed": "no"}, r"NIB: `fixed` must be True or False\. Received: fixed='no'"),
+        ({"preserve_input": 1}, r"NIB: `preserve_input` must be True or False\. Received: pres"),
+        ({"use_bias": "no"}, r"NIB: `use_bias` must be True or False\. Received: use_bias='no'"),
         ({"padding": "same"}, r"NIB: `padding` must be one of"),
     ],
 )
