@@ -107,12 +107,17 @@ def keras_object(owner, name, value):
     """
     home = f"{name.split('_')[-1]}s"
     try:
-        return getattr(keras, home).get(value)
-    except Exception as error:  # Of many kinds, as many as there are kinds of `value`.
+        found = getattr(keras, home).get(value)
+    except Exception as error:  # Of as many kinds as there are kinds of `value`.
+        found, cause = value, error
+    else:
+        cause = None
+    if found is not None and not callable(found):
         raise ValueError(
             f"{owner}: `{name}` must be what keras.{home}.get takes: a name, a config, or an "
             f"object. Received: {name}={value!r}."
-        ) from error
+        ) from cause
+    return found
 
 
 def tensor(owner, value, name="inputs"):
@@ -261,7 +266,7 @@ def _scale(value):
     """`value` as a `Fraction`, or None."""
     if isinstance(value, str) and "/" not in value:
         return None
-    if not isinstance(value, (Fraction, str)) and not (_is_real(value) and math.isfinite(value)):
+    if not isinstance(value, str) and not _is_real(value):
         return None
     try:
         return Fraction(str(value))

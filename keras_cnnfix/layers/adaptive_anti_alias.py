@@ -86,6 +86,7 @@ class AdaptiveAntiAlias(KernelLayer):
         kernel_constraint=None,
         **kwargs,
     ):
+        batch_norm = checks.boolean(self.owner, "batch_norm", batch_norm)
         if kernel_initializer is None:
             kernel_initializer = "glorot_uniform" if batch_norm else "zeros"
         super().__init__(
@@ -102,7 +103,7 @@ class AdaptiveAntiAlias(KernelLayer):
         self.strides = checks.pair_of_ints(owner, "strides", strides)
         self.groups = checks.positive_int(owner, "groups", groups)
         self.normalization = checks.one_of(owner, "normalization", normalization, NORMALIZATIONS)
-        self.batch_norm = checks.boolean(owner, "batch_norm", batch_norm)
+        self.batch_norm = batch_norm
         self.momentum = checks.number(owner, "momentum", momentum, minimum=0, maximum=1)
         self.epsilon = checks.number(owner, "epsilon", epsilon, minimum=0)
         self.gamma_initializer = self.keras_object("gamma_initializer", gamma_initializer)

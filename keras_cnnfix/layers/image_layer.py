@@ -53,7 +53,13 @@ class ImageLayer(keras.layers.Layer):
     def __call__(self, inputs, *args, **kwargs):
         # Before Keras, which hands what it does not know on to the backend.
         self.check_images(inputs)
-        return super().__call__(inputs, *args, **kwargs)
+        if not _is_empty(inputs):
+            return super().__call__(inputs, *args, **kwargs)
+        # No backend convolves and pads an empty batch without errors or wrong shapes (TensorFlow
+        # 2.21, PyTorch 2.13): one image more, which the answer leaves out.
+        inputs = _with_one_more(inputs)
+        kwargs = {k: _with_one_more(v) if _is_empty(v) else v for k, v in kwargs.items()}
+        return super().__call__(inputs, *args, **kwargs)[:0]
 
     def check_images(self, images, name="inputs"):
         """Raises unless `images` are a batch of images, of a dtype that the layer can take."""
@@ -119,3 +125,15 @@ class ImageLayer(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "data_format": self.data_format}
+
+
+def _is_empty(images):
+    """Whether `images` are known to be none (not symbolic)."""
+    if not hasattr(images, "shape") or isinstance(images, keras.KerasTensor):
+        return False
+    return bool(len(images.shape)) and isinstance(images.shape[0], int) and images.shape[0] == 0
+
+
+def _with_one_more(images):
+    images = ops.convert_to_tensor(images)
+    return ops.concatenate([images, ops.zeros((1, *images.shape[1:]), images.dtype)], axis=0)
