@@ -73,7 +73,7 @@ def pad_widths(owner, name, value):
     """Returns `value` as ((top, bottom), (left, right)), from an int, a pair, or two pairs."""
     rows = _pair(value)
     pairs = [_pair(v) for v in rows or ()]
-    values = [v for pair in pairs for v in pair or (None,)]
+    values = [v for pair in pairs for v in pair or ()]
     if len(values) != 4 or not all(_is_int(v) and 0 <= v <= MOST_PIXELS for v in values):
         raise ValueError(
             f"{owner}: `{name}` must be an integer of at least 0{_bound(values, MOST_PIXELS)}, a "
@@ -105,19 +105,18 @@ def keras_object(owner, name, value):
     Args:
         name: Of the argument; its last word says which of them it is.
     """
+    cause: Exception | None = None
     home = f"{name.split('_')[-1]}s"
     try:
         found = getattr(keras, home).get(value)
+        if found is None or callable(found):
+            return found
     except Exception as error:  # Of as many kinds as there are kinds of `value`.
-        found, cause = value, error
-    else:
-        cause = None
-    if found is not None and not callable(found):
-        raise ValueError(
-            f"{owner}: `{name}` must be what keras.{home}.get takes: a name, a config, or an "
-            f"object. Received: {name}={value!r}."
-        ) from cause
-    return found
+        cause = error
+    raise ValueError(
+        f"{owner}: `{name}` must be what keras.{home}.get takes: a name, a config, or an object. "
+        f"Received: {name}={value!r}."
+    ) from cause
 
 
 def tensor(owner, value, name="inputs"):
