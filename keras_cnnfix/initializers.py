@@ -62,11 +62,11 @@ class ICNR(keras.initializers.Initializer):
 
     def __init__(self, initializer="glorot_uniform", size=2, channel_order="dcr", transposed=False):
         if initializer is None:
-            initializer = "glorot_uniform"
-        self.initializer = keras.initializers.get(initializer)
+            initializer = "glorot_uniform"  # What Keras makes of it.
+        self.initializer = checks.keras_object("ICNR", "initializer", initializer)
         self.size = checks.pair_of_ints("ICNR", "size", size)
         self.channel_order = checks.one_of("ICNR", "channel_order", channel_order, CHANNEL_ORDERS)
-        self.transposed = bool(transposed)
+        self.transposed = checks.boolean("ICNR", "transposed", transposed)
 
     def __call__(self, shape, dtype=None):
         """Returns a kernel of `shape` (kh, kw, C, filters * sy * sx).

@@ -57,7 +57,7 @@ class MaxBlurPool2D(BlurPool2D):
         self.pool_size = checks.pair_of_ints(self.owner, "pool_size", pool_size)
 
     def call(self, inputs):
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
         ends = "same"
         if self.padding == "wrap":
             border = kernels.border_of(self.pool_size)

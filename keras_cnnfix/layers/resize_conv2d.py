@@ -28,7 +28,8 @@ class ResizeConv2D(ConvLayer):
         filters: Number of output channels. At least 1.
         kernel_size: Taps (height, width) at the high resolution, an int or a pair. At least 1.
         size: Factor (height, width), a number or a pair. At least 1. A fraction is held exactly
-            as the decimal number that it is written as: 1.15 is 23/20.
+            as the decimal number that it is written as: 1.15 is 23/20. So is a
+            `fractions.Fraction`, or its text: "4/3".
         output_size: The exact output (height, width) in pixels, an int or a pair, in place of
             `size`; for targets that no factor describes. May also shrink.
         interpolation: `"nearest"`, `"bilinear"` or `"bicubic"`, with half-pixel centres.
@@ -99,7 +100,7 @@ class ResizeConv2D(ConvLayer):
         )
         self.filters = checks.positive_int(self.owner, "filters", filters)
         self._scales = checks.pair_of_scales(self.owner, "size", size)
-        self.size = tuple(int(s) if s.denominator == 1 else float(s) for s in self._scales)
+        self.size = tuple(checks.scale_for_config(scale) for scale in self._scales)
         if output_size is not None:
             output_size = checks.pair_of_ints(self.owner, "output_size", output_size)
             if self.size != (2, 2):
@@ -128,6 +129,9 @@ class ResizeConv2D(ConvLayer):
         if not backend.resize_compiles(self.interpolation):
             self.supports_jit = False
 
+    def bordered_size(self, size):
+        return resized(size, self._scales, self.output_size)
+
     def build(self, input_shape):
         channels = self.known_channels(input_shape)
         self.compute_output_shape(input_shape)
@@ -135,7 +139,7 @@ class ResizeConv2D(ConvLayer):
         self.add_kernel_and_bias(channels // self.groups, self.filters)
 
     def call(self, inputs):
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
         y = resize_conv2d(
             inputs,
             ops.convert_to_tensor(self.kernel),
@@ -153,9 +157,8 @@ class ResizeConv2D(ConvLayer):
     def compute_output_shape(self, input_shape):
         batch, size, channels = self.split_shape(input_shape)
         checks.divisible_channels(self.owner, channels, self.groups)
-        size = resized(size, self._scales, self.output_size)
         self.check_border(size)
-        return layout.image_shape(batch, size, self.filters, self.data_format)
+        return layout.image_shape(batch, self.bordered_size(size), self.filters, self.data_format)
 
     def get_config(self):
         return {

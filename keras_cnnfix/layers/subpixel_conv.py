@@ -105,7 +105,7 @@ class SubPixelConv(ConvLayer):
         self.filters = checks.positive_int(self.owner, "filters", filters)
         self.size = size
         self.channel_order = channel_order
-        self.smooth = bool(smooth)
+        self.smooth = checks.boolean(self.owner, "smooth", smooth)
         self._icnr_by_name = icnr_by_name
         self._check_icnr("kernel_initializer", "Use kernel_initializer='icnr'.")
         self._check_icnr("bias_initializer", "Leave ICNR out: the bias starts even without it.")
@@ -141,7 +141,7 @@ class SubPixelConv(ConvLayer):
         )
 
     def call(self, inputs):
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
         x = pad2d(inputs, kernels.border_of(self.kernel_size), self.padding, self.data_format)
         y = backend.conv2d(x, ops.convert_to_tensor(self.kernel), (1, 1), 1, self.data_format)
         y = depth_to_space(self.add_bias(y), self.size, self.channel_order, self.data_format)

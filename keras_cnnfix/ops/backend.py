@@ -56,9 +56,10 @@ def depthwise_conv2d(x, taps, strides, data_format):
         strides: Pair (height, width).
         data_format: `"channels_last"` or `"channels_first"`.
     """
-    if keras.backend.backend() == "jax":
+    channels = x.shape[layout.channel_axis(data_format)]
+    if keras.backend.backend() == "jax" or channels is None:
         # XLA convolves each channel on its own slowly on a CPU, its gradient above all: sums of
-        # shifted images take a tenth of the time (JAX 0.10).
+        # shifted images take a tenth of the time (JAX 0.10). They serve unknown channels, too.
         for weights, stride, axis in zip(
             taps, strides, layout.spatial_axes(data_format), strict=True
         ):
@@ -68,7 +69,6 @@ def depthwise_conv2d(x, taps, strides, data_format):
                 for t, weight in enumerate(weights)
             )
         return x
-    channels = x.shape[layout.channel_axis(data_format)]
     kernel = np.repeat(np.outer(*taps)[:, :, None], channels, axis=2)[..., None]
     kernel = ops.convert_to_tensor(kernel, dtype=x.dtype)
     if keras.backend.backend() == "torch" and data_format == "channels_last":
