@@ -102,8 +102,8 @@ def input_gradient(model, images, loss=None, data_format=None):
     """Returns the gradient of a loss with respect to the input.
 
     Args:
-        model: A Keras model, or a function of a batch of images, made of the backend's own
-            operations; run in inference mode.
+        model: A Keras model or a torch module, run in inference mode, or a function of a batch of
+            images, made of the backend's own operations.
         images: Array or tensor of shape `(N, H, W, C)`, as the model takes it.
         loss: Function from the model's output to a scalar. None for half the sum of squares of
             all outputs, whose gradient is J^T f(x).
