@@ -1,4 +1,4 @@
-"""Up-sampling without checkerboards."""
+"""Up-sampling that answers a constant with a constant."""
 
 import keras
 from keras import ops
@@ -12,12 +12,14 @@ from keras_cnnfix.ops.resize_conv import IMPLEMENTATIONS, has_polyphase, resize_
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
 class ResizeConv2D(ConvLayer):
-    """Resizes, then convolves: up-sampling that cannot draw a checkerboard.
+    """Resizes, then convolves: up-sampling without the checkerboard of uneven coverage.
 
         y = activation(conv(pad(resize(x)), kernel) + bias)
 
     Every output pixel is covered by the same number of taps, where a transposed convolution
-    covers some pixels more often than others. In place of
+    covers some pixels more often than others: a constant stays constant (up to the border with
+    `"zeros"`). The blocks of `"nearest"` and a non-linearity behind them leave a faint grid in what
+    is not constant, `"bilinear"` a much fainter one. In place of
     `Conv2DTranspose(filters, k, strides=s, padding="same")`.
 
     Shapes (`"channels_last"`; `"channels_first"` moves the channels next to `N`):
