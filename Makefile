@@ -57,7 +57,7 @@ $(addprefix bench-,$(BACKENDS)): bench-%: $(VENV)/.ready-%
 
 $(VENV)/.ready-%: constraints.txt setup.cfg pyproject.toml
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --disable-pip-version-check -c constraints.txt -e ".[examples,test]" $(PACKAGES_$*)
+	$(RUN) -m pip install --disable-pip-version-check -c constraints.txt -e ".[examples,export,test]" $(PACKAGES_$*)
 	@touch $@
 
 clean:

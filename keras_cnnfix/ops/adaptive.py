@@ -57,9 +57,13 @@ def _filtered(x, logits, kernel_size, strides, groups, normalization, data_forma
     if normalization == "joint":
         filters = _softmax(filters, channel_axis)
     taps = kernel_size[0] * kernel_size[1]
-    filters = ops.reshape(filters, layout.arrange(-1, size, (groups, taps), data_format))
     if normalization == "group":
-        filters = _softmax(filters, taps_axis)
+        # With height and width as one axis: LiteRT has no softmax of 16 bits in 5 axes.
+        positions = (size[0] * size[1],)
+        filters = ops.reshape(filters, layout.arrange(-1, positions, (groups, taps), data_format))
+        axes = layout.arrange("batch", ("positions",), ("groups", "taps"), data_format)
+        filters = _softmax(filters, axes.index("taps"))
+    filters = ops.reshape(filters, layout.arrange(-1, size, (groups, taps), data_format))
 
     pixels = layout.arrange(-1, size, (groups, channels // groups), data_format)
     sums = 0.0
@@ -84,11 +88,11 @@ def _taps(x, kernel_size, strides, size, data_format):
             image = x
             for first, stride, axis in zip(start, strides, axes, strict=True):
                 count = (ops.shape(x)[axis] - first + stride - 1) // stride
-                image = layout.every(image, first, count, stride, axis)
+                image = backend.every(image, first, count, stride, axis)
             subsampled[start] = image
         shifted = subsampled[start]
         for t, stride, n, axis in zip(tap, strides, size, axes, strict=True):
-            shifted = layout.every(shifted, t // stride, n, 1, axis)
+            shifted = backend.every(shifted, t // stride, n, 1, axis)
         yield shifted
 
 

@@ -23,7 +23,12 @@ def conv2d(x, kernel, strides, groups, data_format):
         strides: Pair (height, width).
         groups: Number of groups that the input and the output channels are split into.
     """
-    if keras.backend.backend() == "torch" and data_format == "channels_last":
+    if _one_channel_misread(x, strides, data_format):
+        y = conv2d(x, kernel, (strides[0], 1), groups, data_format)
+        axis = layout.spatial_axes(data_format)[1]
+        width = (ops.shape(y)[axis] + strides[1] - 1) // strides[1]
+        return layout.every(y, 0, width, strides[1], axis)
+    if _permutes_on_torch(data_format):
         # Keras copies the image into channels_first and back into PyTorch's channels_last memory
         # format, which is what it was: twice the time of a 3x3 convolution (Keras 3.15).
         return _torch_conv2d(x, kernel, strides, groups)
@@ -58,21 +63,23 @@ def depthwise_conv2d(x, taps, strides, data_format):
         data_format: `"channels_last"` or `"channels_first"`.
     """
     channels = x.shape[layout.channel_axis(data_format)]
-    if keras.backend.backend() == "jax" or channels is None:
-        # XLA convolves each channel on its own slowly on a CPU, its gradient above all: sums of
-        # shifted images take a tenth of the time (JAX 0.10). They serve unknown channels, too.
+    # XLA convolves each channel on its own slowly on a CPU, its gradient above all: sums of shifted
+    # images take a tenth of the time (JAX 0.10). TensorFlow without oneDNN, and in float64, has no
+    # depthwise convolution with unequal strides (TensorFlow 2.21); with it, and on PyTorch, see
+    # `_one_channel_misread`.
+    # The sums serve unknown channels, too.
+    if keras.backend.backend() == "jax" or channels is None or strides[0] != strides[1]:
         for weights, stride, axis in zip(
             taps, strides, layout.spatial_axes(data_format), strict=True
         ):
             count = (ops.shape(x)[axis] - len(weights)) // stride + 1
             x = sum(
-                layout.every(x, t, count, stride, axis) * float(weight)
-                for t, weight in enumerate(weights)
+                every(x, t, count, stride, axis) * float(weight) for t, weight in enumerate(weights)
             )
         return x
     kernel = np.repeat(np.outer(*taps)[:, :, None], channels, axis=2)[..., None]
     kernel = ops.convert_to_tensor(kernel, dtype=x.dtype)
-    if keras.backend.backend() == "torch" and data_format == "channels_last":
+    if _permutes_on_torch(data_format):
         # As in `conv2d`.
         return _torch_conv2d(x, ops.transpose(kernel, (0, 1, 3, 2)), strides, channels)
     settings = {"strides": strides, "padding": "valid", "data_format": data_format}
@@ -91,7 +98,7 @@ def conv_transpose2d(x, kernel, strides, data_format):
         strides: Pair (height, width).
         data_format: `"channels_last"` or `"channels_first"`.
     """
-    if keras.backend.backend() == "torch" and data_format == "channels_last":
+    if _permutes_on_torch(data_format):
         # As in `conv2d`.
         return _torch_conv_transpose2d(x, kernel, strides)
     transposed = data_format == "channels_first" and _on_tensorflow_cpu()
@@ -522,6 +529,13 @@ def cost_of_moving():
 
 def reflect2d(x, pads, data_format):
     """`ops.pad` in the mode reflect, by `pads` ((top, bottom), (left, right)), not all 0."""
+    if _is_symbolic(x):
+        # JAX asks whether the border is narrower than an image of unknown size (JAX 0.10).
+        for (before, after), axis in zip(pads, layout.spatial_axes(data_format), strict=True):
+            end = ops.shape(x)[axis] - 1
+            source = end - ops.abs(end - ops.abs(ops.arange(-before, end + after + 1)))
+            x = ops.take(x, source, axis=axis)
+        return x
     only_width = data_format == "channels_first" and not any(pads[0])
     if only_width and keras.backend.backend() == "torch":
         # Keras passes the last axis alone then, which PyTorch refuses for 4 axes (Keras 3.15).
@@ -566,6 +580,13 @@ def take(x, indices, axis):
     return ops.take(x, indices, axis=axis)
 
 
+def every(x, start, count, stride, axis):
+    """`layout.every`, also where JAX does not know `count`."""
+    if _is_symbolic(x):
+        return ops.take(x, start + stride * ops.arange(count), axis=axis)
+    return layout.every(x, start, count, stride, axis)
+
+
 def first(x, count, axis):
     """The first `count` entries along `axis`; an error, not fewer entries, where `x` is shorter."""
     if _is_unknown(x, axis):
@@ -582,7 +603,7 @@ def last(x, count, axis):
 
 def at_least(x, count, axis):
     """`x`; an error where it has less than `count` entries along `axis`, which is unknown."""
-    if not _is_unknown(x, axis):
+    if not _is_unknown(x, axis) or keras.backend.backend() == "jax":
         return x
     import tensorflow as tf
 
@@ -607,10 +628,32 @@ def _on_tensorflow_cpu():
     return not tf.config.list_physical_devices("GPU")
 
 
+def _permutes_on_torch(data_format):
+    """Whether to hand PyTorch a channels_last image as a view in channels_first."""
+    # Inductor fails on a convolution of such a view that needs a gradient, once a size has changed:
+    # "cannot determine truth value of Relational" (PyTorch 2.13,
+    # https://github.com/pytorch/pytorch/issues/172204).
+    on_torch = keras.backend.backend() == "torch" and data_format == "channels_last"
+    return on_torch and not is_compiled_by_torch()
+
+
+def _one_channel_misread(x, strides, data_format):
+    """Whether oneDNN would answer with memory that nobody wrote: for several images of one channel,
+    at a step that is wider than high, where the result is one pixel wide (TensorFlow 2.21, PyTorch
+    2.13).
+    """
+    one_channel = x.shape[layout.channel_axis(data_format)] == 1
+    return one_channel and strides[1] > strides[0] and keras.backend.backend() != "jax"
+
+
 def _torch_conv2d(x, kernel, strides, groups):
     import torch
 
     kernel = kernel.permute(3, 2, 0, 1)
+    if kernel.shape[0] == 1:
+        # The gradient of one image and one filter: "slow_conv2d: grad_weight must be contiguous",
+        # as for `keras.layers.Conv2D(1, 3)` (PyTorch 2.13).
+        kernel = kernel.contiguous()
     y = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel, stride=strides, groups=groups)
     return y.permute(0, 2, 3, 1)
 
@@ -651,12 +694,19 @@ def _split_conv2d(x, kernel, strides, groups, data_format):
 
 
 def _is_unknown(x, axis):
-    # Only TensorFlow traces a size as unknown; there a Python slice is cut short without a word,
-    # where `tf.slice` raises (TensorFlow 2.21).
-    return keras.backend.backend() == "tensorflow" and x.shape[axis] is None
+    # TensorFlow and JAX trace a size as unknown; TensorFlow cuts a Python slice short without a
+    # word, where `tf.slice` raises, and JAX does not know how long it is (TensorFlow 2.21).
+    return x.shape[axis] is None or (_is_symbolic(x) and not isinstance(x.shape[axis], int))
+
+
+def _is_symbolic(x):
+    """Whether JAX traces `x` with sizes that it does not know, to export it."""
+    return keras.backend.backend() == "jax" and not all(isinstance(n, int) for n in x.shape[1:])
 
 
 def _slice(x, start, count, axis):
+    if keras.backend.backend() == "jax":
+        return ops.take(x, start + ops.arange(count), axis=axis)
     import tensorflow as tf
 
     begin = [0] * len(x.shape)

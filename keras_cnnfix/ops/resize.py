@@ -59,7 +59,8 @@ def resized(sizes, size, output_size):
 
 
 def _nearest_by(x, factor, axis):
-    return ops.repeat(x, factor, axis=axis)
+    # Not `ops.repeat`: on TensorFlow it is a tile, which LiteRT has not in 16 bits.
+    return layout.interleave([x] * factor, axis)
 
 
 def _nearest_to(x, out, axis):

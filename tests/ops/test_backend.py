@@ -28,14 +28,58 @@ def test_conv2d_matches_the_oracle(groups, strides, data_format, rng):
     assert_close(y, oracle.conv2d(images, kernel, None, strides, groups), 1e-6)
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("strides", [(1, 4), (4, 1), (2, 3)], ids=str)
+@pytest.mark.parametrize("depthwise", [True, False])
+def test_unequal_strides(channels, strides, depthwise, data_format, rng):
+    """With one channel, and one pixel of width left, oneDNN answers with memory of others."""
+    images = rng.normal(size=(3, 9, 7, channels)).astype("float32")
+    if depthwise:
+        taps = rng.normal(size=4), rng.normal(size=4)
+        kernel = np.repeat(np.outer(*taps)[:, :, None, None], channels, axis=3)
+
+        def function(x):
+            return branches.depthwise_conv2d(x, taps, strides, data_format)
+
+    else:
+        kernel = rng.normal(size=(4, 4, channels, 2)).astype("float32")
+
+        def function(x):
+            k = keras.ops.convert_to_tensor(kernel)
+            return branches.conv2d(x, k, strides, 1, data_format)
+
+    expected = oracle.conv2d(images, kernel, None, strides, channels if depthwise else 1)
+    for _ in range(3):
+        np.full(10_000, 1e9, "float32")  # What freed memory may hold.
+        assert_close(apply(function, images, data_format), expected, 1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("size", [1, 3])
+def test_one_image_and_one_filter_train(channels, size, data_format, rng):
+    """As a remainder batch may be: half the gradient of the same image twice."""
+    image = to_format(rng.normal(size=(1, 8, 9, channels)), data_format)
+    kernel = rng.normal(size=(size, size, channels, 1)).astype("float32")
+
+    def function(x, k):
+        return branches.conv2d(x, k, (1, 1), 1, data_format)
+
+    of_one = gradients(function, image, kernel)[1]
+    of_two = gradients(function, np.concatenate([image, image]), kernel)[1]
+    assert_close(2 * of_one, of_two, 1e-5)
+
+
 @on_tensorflow
-def test_channels_first_needs_no_onednn():
+def test_no_layer_needs_onednn():
     """In a process of its own: TensorFlow reads the variable when it is imported."""
     program = (
         "import keras, keras_cnnfix as kc\n"
         "x = keras.random.normal((1, 4, 8, 8))\n"
         "for layer in (kc.ResizeConv2D(4, groups=2), kc.SubPixelConv(4), kc.NIB(4),\n"
-        "              kc.AdaptiveAntiAlias(groups=2), kc.BlurPool2D(), kc.MaxBlurPool2D()):\n"
+        "              kc.AdaptiveAntiAlias(groups=2), kc.BlurPool2D(), kc.MaxBlurPool2D(),\n"
+        "              kc.AdaptiveAntiAlias(strides=(1, 2), groups=2), kc.BlurPool2D(3, (3, 1)),\n"
+        "              kc.MaxBlurPool2D(2, 3, (1, 2)),\n"
+        "              kc.BlurPool2D(3, (3, 1), dtype='float64')):\n"
         "    layer.data_format = 'channels_first'\n"
         "    assert layer(x).shape[1] == 4\n"
         "    keras.Sequential([layer]).predict(x, verbose=0)\n"
