@@ -1,5 +1,7 @@
 """What every layer says to an input that it cannot take, eagerly and in a symbolic model."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -25,6 +27,13 @@ def _refuses(layer, images, message):
         layer(images)
     with pytest.raises(ValueError, match=message):
         layer(keras.KerasTensor(images.shape, dtype=str(images.dtype)))
+
+
+def test_the_config_names_every_argument(case):
+    cls, settings, _ = CASES[case]
+    arguments = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs"}
+    layer = cls(**settings, activity_regularizer="l2")
+    assert arguments | {"activity_regularizer"} <= set(layer.get_config())
 
 
 @pytest.mark.parametrize("shape", [(6, 6, 4), (1, 1, 6, 6, 4)], ids=str)

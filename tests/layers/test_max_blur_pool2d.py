@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 import keras_cnnfix as kc
@@ -21,6 +22,13 @@ def test_max_blur_pool2d_matches_the_oracle(
         images, layer.pool_size, layer.kernel_size, layer.strides, padding
     )
     assert_close(apply(layer, images, data_format), expected, 1e-6)
+
+
+def test_the_default_answers_a_ramp_with_the_second_pixel_of_each_block():
+    """The even window adds half a pixel to the odd blur's half: no more, and no less."""
+    ramp = np.tile(np.arange(12, dtype="float32"), (1, 12, 1))[..., None]
+    y = apply(kc.MaxBlurPool2D(), ramp, "channels_last")
+    np.testing.assert_allclose(y[0, 3, 1:-1, 0], np.arange(1, 12, 2)[1:-1])
 
 
 @pytest.mark.parametrize(

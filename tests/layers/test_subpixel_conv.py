@@ -87,7 +87,10 @@ def test_smooth_keeps_a_constant_constant_up_to_the_border(sy, sx, kernel, paddi
 
 
 def test_icnr_by_name_is_kept_by_name_and_by_object_as_an_object():
-    assert kc.SubPixelConv(4).get_config()["kernel_initializer"] == "icnr"
+    named = kc.SubPixelConv(4, size=(1, 3), channel_order="crd")
+    assert named.get_config()["kernel_initializer"] == "icnr"
+    same = kc.ICNR("glorot_uniform", (1, 3), "crd")
+    assert named.kernel_initializer.get_config() == same.get_config()
     layer = kc.SubPixelConv(4, size=3, kernel_initializer=kc.ICNR("he_normal", 3))
     twin = kc.SubPixelConv.from_config(layer.get_config())
     assert isinstance(twin.kernel_initializer, kc.ICNR)
