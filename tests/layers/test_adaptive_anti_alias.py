@@ -4,8 +4,9 @@ import pytest
 
 import keras_cnnfix as kc
 import oracle
-from images import apply, assert_close, to_format
+from images import DATA_FORMATS, apply, assert_close, pairwise, to_format
 from keras_cnnfix.checks import PADDING_MODES
+from keras_cnnfix.ops.adaptive import NORMALIZATIONS
 
 
 def _answer(layer, images):
@@ -21,16 +22,22 @@ def _answer(layer, images):
     return apply(lambda x: layer(x, training=False), images, layer.data_format), weights
 
 
-@pytest.mark.parametrize("normalization", ["group", "joint"])
+GEOMETRIES = [  # kernel size, strides, padding
+    *((3, 2, mode) for mode in PADDING_MODES),
+    (5, 2, "reflect"),
+    ((2, 4), (3, 1), "edge"),
+    (1, 2, "reflect"),
+    ((1, 3), 1, "wrap"),
+]
+
+
 @pytest.mark.parametrize(
-    ("kernel_size", "strides", "padding"),
-    [(3, 2, mode) for mode in PADDING_MODES]
-    + [(5, 2, "reflect"), ((2, 4), (3, 1), "edge"), (1, 2, "reflect"), ((1, 3), 1, "wrap")],
+    ("normalization", "geometry", "data_format"),
+    pairwise(NORMALIZATIONS, GEOMETRIES, DATA_FORMATS),
     ids=str,
 )
-def test_adaptive_anti_alias_matches_the_oracle(
-    normalization, kernel_size, strides, padding, data_format, rng
-):
+def test_adaptive_anti_alias_matches_the_oracle(normalization, geometry, data_format, rng):
+    kernel_size, strides, padding = geometry
     images = rng.normal(size=(2, 7, 8, 6)).astype("float32")
     layer = kc.AdaptiveAntiAlias(
         kernel_size,
@@ -78,9 +85,11 @@ def test_weights_are_called_as_keras_calls_them():
     assert {w.name for w in layer.non_trainable_weights} == {"moving_mean", "moving_variance"}
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("kernel_size", [1, 2, 3, (4, 5)], ids=str)
+@pytest.mark.parametrize(
+    ("batch_norm", "training", "kernel_size", "data_format"),
+    pairwise([True, False], [True, False], [1, 2, 3, (4, 5)], DATA_FORMATS),
+    ids=str,
+)
 def test_a_fresh_filter_is_the_binomial_blur(batch_norm, training, kernel_size, data_format, rng):
     images = rng.normal(size=(2, 7, 8, 4)).astype("float32")
     layer = kc.AdaptiveAntiAlias(
