@@ -151,6 +151,15 @@ def test_batch_norm_statistics_are_those_of_the_kept_positions(rng):
     assert_close(mean, logits.mean(axis=(0, 1, 2)), 1e-5)
 
 
+@pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
+def test_statistics_and_offsets_of_half_precision_are_in_float32(policy):
+    layer = kc.AdaptiveAntiAlias(groups=2, dtype=policy)
+    layer.build((None, 6, 6, 4))
+    kinds = {weight.name: weight.dtype for weight in layer.weights if weight.name != "kernel"}
+    names = ("gamma", "beta", "moving_mean", "moving_variance")
+    assert kinds == dict.fromkeys(names, "float32")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
