@@ -36,7 +36,7 @@ def _races(part, runs, columns):
 
 def _race(times):
     if times is None:
-        return "–"
+        return "-"
     factors = [f"{ms / times['ours']:.2f}" for name, ms in times.items() if name != "ours"]
     return f"{times['ours']:.1f} ms: {' / '.join(factors)}"
 
@@ -53,14 +53,14 @@ def _regret(runs, columns):
             cells = [run and run["ratios"][step][name] for run in runs]
             _row(
                 f"{name}, {step}",
-                [f"{c['median']:.2f} / {c['worst']:.2f}" if c else "–" for c in cells],
+                [f"{c['median']:.2f} / {c['worst']:.2f}" if c else "-" for c in cells],
             )
 
 
 def _memory(runs, columns):
     _header("memory, MiB", columns)
     for name in next(filter(None, runs), {}):
-        _row(name, [f"{run[name]:.0f}" if run else "–" for run in runs])
+        _row(name, [f"{run[name]:.0f}" if run else "-" for run in runs])
 
 
 def _limit(runs, columns):
