@@ -1,6 +1,6 @@
 """What `implementation="auto"` loses by its choice, on shapes that nothing was fitted to.
 
-    python -m benchmarks --parts regret --seed 1 --count 40
+    python -m benchmarks --parts regret
 
 Shapes are drawn at random. The time of the form that `auto` takes is divided by that of the fastest
 form that exists, and by that of `Conv2DTranspose`; the time of the formula as it is written is

@@ -12,6 +12,8 @@ from keras_cnnfix.ops import padding as borders
 from keras_cnnfix.ops.adaptive import adaptive_filter2d
 
 CHANNELS_LAST = "channels_last"
+# These do something else: they have zeros as the border, or are only a part.
+INCOMPARABLE = ("Conv2DTranspose", "its convolution", "Conv2D(")
 
 
 def races():
@@ -25,7 +27,7 @@ def races():
             title = f"ResizeConv2D size={size} kernel_size={taps}, {side}x{side}x{channels}"
             found[title] = (
                 {
-                    "ours": _resize_conv(size, taps),
+                    "ours": resize_conv2d(size, taps),
                     "UpSampling2D + pad + Conv2D": plain(size, taps),
                     f"Conv2DTranspose({taps + size - 1}, {size})": composite(size, taps),
                 },
@@ -36,7 +38,12 @@ def races():
         for side, channels in ((56, 64), (28, 128)):
             title = f"AdaptiveAntiAlias strides=2 kernel_size={taps}, {side}x{side}x{channels}"
             found[title] = (
-                {"ours": _adaptive(taps), "direct form": _adaptive_direct(taps)},
+                {
+                    "ours": _adaptive(taps),
+                    "direct form": _adaptive_direct(taps),
+                    "its convolution alone": _adaptive_convolution(taps),
+                    "Conv2D(3, strides=2)": _strided,
+                },
                 (8, side, side, channels),
                 (taps, taps, channels, 8 * taps * taps),
             )
@@ -57,7 +64,7 @@ def races():
     return found
 
 
-def _resize_conv(size, taps):
+def resize_conv2d(size, taps):
     settings = ((size, size), None, "nearest", "reflect", 1, "auto", CHANNELS_LAST)
     return lambda x, w: resize_conv.resize_conv2d(x, w, None, *settings)
 
@@ -99,6 +106,22 @@ def _adaptive(taps):
         return adaptive_filter2d(x, logits, (taps, taps), (2, 2), 8, "group", CHANNELS_LAST)
 
     return function
+
+
+def _adaptive_convolution(taps):
+    """What predicts the filters: no form of the layer takes less."""
+
+    def function(x, w):
+        x = borders.pad2d(x, kernels.border_of((taps, taps)), "reflect", CHANNELS_LAST)
+        return backend.conv2d(x, w, (2, 2), 1, CHANNELS_LAST)
+
+    return function
+
+
+def _strided(x, w):
+    """What the layer stands in for: a convolution of the same width."""
+    x = borders.pad2d(x, ((1, 1), (1, 1)), "zeros", CHANNELS_LAST)
+    return backend.conv2d(x, w[:3, :3, :, : w.shape[2]], (2, 2), 1, CHANNELS_LAST)
 
 
 def _adaptive_direct(taps):
