@@ -65,8 +65,10 @@ def depthwise_conv2d(x, taps, strides, data_format):
     # XLA convolves each channel on its own slowly on a CPU, its gradient above all: sums of shifted
     # images take a tenth of the time (JAX 0.10). TensorFlow without oneDNN, and in float64, has no
     # depthwise convolution with unequal strides (TensorFlow 2.21); with it, and on PyTorch, see
-    # `_one_channel_misread`.
-    if keras.backend.backend() == "jax" or strides[0] != strides[1]:
+    # `_one_channel_misread`. Inductor makes one pass of the sums, where it fails on the gradient of
+    # the convolution once sizes have changed (PyTorch 2.13).
+    in_one_pass = keras.backend.backend() == "jax" or is_compiled_by_torch()
+    if in_one_pass or strides[0] != strides[1]:
         for weights, stride, axis in zip(
             taps, strides, layout.spatial_axes(data_format), strict=True
         ):
