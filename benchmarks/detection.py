@@ -1,4 +1,4 @@
-"""How often `checkerboard_score` is wrong: on photographs, with and without a planted grid.
+"""How often `checkerboard_score` and `find_period` are wrong: on photographs, and on planted grids.
 
     python -m benchmarks.detection
 
@@ -7,14 +7,18 @@ size. A grid raises every U-th row and column by 0.02 of the range, by 0.01 at U
 that an eye finds in a flat region.
 """
 
+from collections import Counter
+
 import numpy as np
 from skimage import data
 from sklearn.datasets import load_sample_image
 
-from keras_cnnfix.diagnostics import checkerboard_score
+from keras_cnnfix.diagnostics import checkerboard_score, find_period
 
 PERIODS = (2, 3, 4, 8)
 LEVELS = (9, 12, 15)  # dB
+SOUGHT = (2, 3, 4, 5, 6, 8)
+SIZES = (64, 128, 256, None)
 SHIPPED = (
     "astronaut",
     "brick",
@@ -78,20 +82,41 @@ def excesses(images, period):
     return np.array(scored).reshape(-1, 2).T
 
 
+def answers(images, period):
+    """Returns the shares of images with a grid of this period whose period is found, mistaken for
+    another, and not found.
+    """
+    found = [find_period(planted(image, period), data_format="channels_last") for image in images]
+    right = found.count((period, period)) / len(found)
+    none = found.count(None) / len(found)
+    return right, 1 - right - none, none
+
+
 def main():
     pictures = list(photographs().values())
+    squares = {size: [c for picture in pictures for c in crops(picture, size)] for size in SIZES}
     print("A grid from 9 / 12 / 15 dB on:\n")
     print("| pixels | period | images | false alarms | misses | median, clean |")
     print("|---|---|---|---|---|---|")
-    for size in (64, 128, 256, None):
-        images = [crop for picture in pictures for crop in crops(picture, size)]
+    for size, images in squares.items():
         for period in PERIODS:
             clean, grid = excesses(images, period)
             alarms = " / ".join(f"{np.mean(clean >= level):.1%}" for level in LEVELS)
             misses = " / ".join(f"{np.mean(grid < level):.1%}" for level in LEVELS)
-            pixels = "whole" if size is None else f"{size} x {size}"
             median = f"{np.median(clean):.1f} dB"
-            print(f"| {pixels} | {period} | {len(images)} | {alarms} | {misses} | {median} |")
+            print(f"| {_name(size)} | {period} | {len(images)} | {alarms} | {misses} | {median} |")
+    print("\nThe period, right / another / none:\n")
+    print(f"| pixels | images | false alarms | {' | '.join(map(str, SOUGHT))} |")
+    print(f"|---|---|---|{'---|' * len(SOUGHT)}")
+    for size, images in squares.items():
+        clean = Counter(find_period(image, data_format="channels_last") for image in images)
+        alarms = f"{1 - clean[None] / len(images):.1%}"
+        shares = [" / ".join(f"{s:.0%}" for s in answers(images, period)) for period in SOUGHT]
+        print(f"| {_name(size)} | {len(images)} | {alarms} | {' | '.join(shares)} |")
+
+
+def _name(size):
+    return "whole" if size is None else f"{size} x {size}"
 
 
 if __name__ == "__main__":

@@ -5,23 +5,29 @@ every backend, because it is raised before a backend sees the value. `owner` is 
 function that the user called.
 """
 
+import contextlib
 import math
+from collections.abc import Mapping, Set
 from fractions import Fraction
 from numbers import Integral, Real
 
 import keras
+import numpy as np
 
 PADDING_MODES = ("reflect", "symmetric", "edge", "wrap", "zeros")
 DATA_FORMATS = ("channels_last", "channels_first")
 
+# Beyond these the backends' 32-bit sizes overflow, some of them without a word.
+MOST = 2**31 - 1
+MOST_PIXELS = 2**15
 
-def positive_int(owner, name, value, minimum=1, maximum=None):
-    """Returns `value` as an int of at least `minimum`, and at most `maximum` where it is given."""
-    if not _is_int(value) or value < minimum or (maximum is not None and value > maximum):
-        bound = "" if maximum is None else f" and at most {maximum}"
+
+def positive_int(owner, name, value, minimum=1, maximum=MOST):
+    """Returns `value` as an int of at least `minimum` and at most `maximum`."""
+    if not _is_int(value) or not minimum <= value <= maximum:
         raise ValueError(
-            f"{owner}: `{name}` must be an integer of at least {minimum}{bound}. "
-            f"Received: {name}={value!r}."
+            f"{owner}: `{name}` must be an integer of at least {minimum}"
+            f"{_bound([value], maximum)}. Received: {name}={value!r}."
         )
     return int(value)
 
@@ -29,10 +35,11 @@ def positive_int(owner, name, value, minimum=1, maximum=None):
 def pair_of_ints(owner, name, value, minimum=1):
     """Returns `value`, an int or a pair of ints, as a pair of ints of at least `minimum`."""
     pair = _pair(value)
-    if pair is None or not all(_is_int(v) and v >= minimum for v in pair):
+    if pair is None or not all(_is_int(v) and minimum <= v <= MOST_PIXELS for v in pair):
         raise ValueError(
-            f"{owner}: `{name}` must be an integer of at least {minimum}, or a pair of them "
-            f"(height, width). Received: {name}={value!r}."
+            f"{owner}: `{name}` must be an integer of at least {minimum}"
+            f"{_bound(pair or (), MOST_PIXELS)}, or a pair of them (height, width). "
+            f"Received: {name}={value!r}."
         )
     return tuple(int(v) for v in pair)
 
@@ -41,40 +48,85 @@ def pair_of_scales(owner, name, value):
     """Returns `value`, a number or a pair of numbers of at least 1, as a pair of `Fraction`.
 
     A float stands for the decimal number that it is written as: 1.15 is 23/20, which the binary
-    value of the float is not.
+    value of the float is not. A text such as "4/3" stands for a fraction, as in a config.
     """
-    pair = _pair(value)
-    if pair is not None and all(_is_scale(v) for v in pair):
-        return tuple(Fraction(str(v)) for v in pair)
+    pair = _pair((value, value) if isinstance(value, str) else value)
+    scales = () if pair is None else tuple(_scale(v) for v in pair)
+    if scales and all(s is not None and 1 <= s <= MOST_PIXELS for s in scales):
+        return scales
     raise ValueError(
-        f"{owner}: `{name}` must be a number of at least 1, or a pair of them (height, width). "
-        f"Received: {name}={value!r}. Use `output_size` for an exact target of any size."
+        f"{owner}: `{name}` must be a number of at least 1{_bound(pair or (), MOST_PIXELS)}, or "
+        f"a pair of them (height, width). Received: {name}={value!r}. Use `output_size` for an "
+        f"exact target of any size."
     )
+
+
+def scale_for_config(scale):
+    """`scale`, a `Fraction`, as what JSON can hold and `pair_of_scales` reads as the same."""
+    if scale.denominator == 1:
+        return scale.numerator
+    decimal = float(scale)
+    return decimal if Fraction(str(decimal)) == scale else str(scale)
 
 
 def pad_widths(owner, name, value):
     """Returns `value` as ((top, bottom), (left, right)), from an int, a pair, or two pairs."""
     rows = _pair(value)
-    pairs = None if rows is None else tuple(_pair(v) for v in rows)
-    if (
-        pairs is None
-        or any(pair is None for pair in pairs)
-        or not all(_is_int(v) and v >= 0 for pair in pairs for v in pair)
-    ):
+    pairs = [_pair(v) for v in rows or ()]
+    values = [v for pair in pairs for v in pair or ()]
+    if len(values) != 4 or not all(_is_int(v) and 0 <= v <= MOST_PIXELS for v in values):
         raise ValueError(
-            f"{owner}: `{name}` must be an integer of at least 0, a pair (height, width), or "
-            f"((top, bottom), (left, right)). Received: {name}={value!r}."
+            f"{owner}: `{name}` must be an integer of at least 0{_bound(values, MOST_PIXELS)}, a "
+            f"pair (height, width), or ((top, bottom), (left, right)). Received: {name}={value!r}."
         )
     return tuple(tuple(int(v) for v in pair) for pair in pairs)
 
 
-def number(owner, name, value, minimum):
-    """Returns `value` as a finite float of at least `minimum`."""
-    if not _is_real(value) or not minimum <= value < float("inf"):
+def number(owner, name, value, minimum, maximum=MOST):
+    """Returns `value` as a float of at least `minimum` and at most `maximum`."""
+    if not _is_real(value) or not minimum <= value <= maximum:
         raise ValueError(
-            f"{owner}: `{name}` must be a number of at least {minimum}. Received: {name}={value!r}."
+            f"{owner}: `{name}` must be a number of at least {minimum}{_bound([value], maximum)}. "
+            f"Received: {name}={value!r}."
         )
     return float(value)
+
+
+def boolean(owner, name, value):
+    """Returns `value` as a bool, if it is one of Python or NumPy."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{owner}: `{name}` must be True or False. Received: {name}={value!r}.")
+    return bool(value)
+
+
+def keras_object(owner, name, value):
+    """Returns the initializer, regularizer, constraint or activation that Keras reads `value` as.
+
+    Args:
+        name: Of the argument; its last word says which of them it is.
+    """
+    cause: Exception | None = None
+    home = f"{name.split('_')[-1]}s"
+    try:
+        found = getattr(keras, home).get(value)
+        if found is None or callable(found):
+            return found
+    except Exception as error:  # Of as many kinds as there are kinds of `value`.
+        cause = error
+    raise ValueError(
+        f"{owner}: `{name}` must be what keras.{home}.get takes: a name, a config, or an object. "
+        f"Received: {name}={value!r}."
+    ) from cause
+
+
+def tensor(owner, value, name="inputs"):
+    """Raises unless `value` is one tensor or array of numbers, or a symbolic one."""
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        raise ValueError(
+            f"{owner}: `{name}` must be one tensor or array. Received: {name} of type "
+            f"{type(value).__name__}. Call the layer once for each, or join them, for example with "
+            f"keras.ops.concatenate."
+        )
 
 
 def one_of(owner, name, value, choices, way_out=""):
@@ -90,7 +142,7 @@ def one_of(owner, name, value, choices, way_out=""):
 def padding_mode(owner, value, name="padding"):
     """Returns `value` if it is one of `PADDING_MODES`."""
     way_out = ""
-    if value in ("same", "valid"):
+    if isinstance(value, str) and value in ("same", "valid"):
         way_out = f' {name}="zeros" is what Keras calls "same" at stride 1.'
     return one_of(owner, name, value, PADDING_MODES, way_out)
 
@@ -117,20 +169,29 @@ def divisible_channels(owner, channels, groups):
         divisible(owner, "the number of input channels", channels, f"{channels} channels", groups)
 
 
-def floating(owner, dtype, name="inputs"):
-    """Raises unless `dtype`, a dtype or its name, is a floating type."""
-    dtype = keras.backend.standardize_dtype(dtype)
-    if "float" not in dtype:
+def floating(owner, dtype, name="inputs", or_integers=False):
+    """Raises unless `dtype`, a dtype or its name, is a floating type, or with `or_integers` one of
+    integers or bool.
+    """
+    try:
+        dtype = keras.backend.standardize_dtype(dtype)
+    except ValueError:
+        dtype = str(dtype)  # Of text or objects, in a NumPy array.
+    rule, kinds = "floating point", ["float"]
+    if or_integers:
+        rule, kinds = "floating point or integers", ["float", "int", "bool"]
+    if not any(kind in dtype for kind in kinds):
         raise ValueError(
-            f"{owner}: `{name}` must be floating point. Received: dtype={dtype!r}. "
+            f"{owner}: `{name}` must be {rule}. Received: dtype={dtype!r}. "
             f"Convert first, for example with keras.ops.cast(images, 'float32') / 255."
         )
 
 
 def image_batch(owner, shape, name="inputs"):
     """Returns `shape` as a tuple, if it is that of a batch of images with no empty side."""
-    shape = tuple(shape)
-    if len(shape) != 4:
+    with contextlib.suppress(TypeError, ValueError):  # Of unknown rank, on TensorFlow.
+        shape = tuple(shape)
+    if not isinstance(shape, tuple) or len(shape) != 4:
         raise ValueError(
             f"{owner}: `{name}` must have 4 dimensions (batch, height, width and channels, in the "
             f"order of `data_format`). Received: shape={shape}. One image becomes a batch with "
@@ -144,28 +205,46 @@ def image_batch(owner, shape, name="inputs"):
     return shape
 
 
+def border_rules(owner, pads, mode, name="padding"):
+    """What a border that is taken from an image asks of the image.
+
+    Reflection leaves the outermost pixel out, so it needs one pixel more than it adds; symmetric
+    and wrap need as many. Edge and zeros always fit.
+
+    Args:
+        pads: ((top, bottom), (left, right)), in pixels.
+        mode: One of `PADDING_MODES`.
+        name: Of the argument that chose the mode.
+
+    Returns:
+        For height and width: the least number of pixels, and the message where there are fewer,
+        with `{received}` for their number.
+    """
+    spare = {"reflect": 1, "symmetric": 0, "wrap": 0}.get(mode)
+    rules = []
+    for side, deepest in zip(("height", "width"), map(max, pads), strict=True):
+        least = 0 if spare is None or not deepest else deepest + spare
+        message = (
+            f"{owner}: `{name}` must fit the image: a {mode!r} border of {deepest} pixels needs a "
+            f"{side} of at least {least}. Received: {name}={mode!r}, {side}={{received}}. Use a "
+            f"smaller kernel or border, {name}='edge' or 'zeros', or a larger image."
+        )
+        rules.append((least, message))
+    return rules
+
+
 def border(owner, sizes, pads, mode, name="padding"):
     """Raises where a border is deeper than the image that it is taken from.
 
-    Reflection leaves the outermost pixel out, so it needs one pixel more than it adds; symmetric
-    and wrap need as many. Edge and zeros always fit. An unknown size (None, or a tensor) passes.
+    An unknown size (None, or a tensor) passes here: a graph asserts it when it runs.
 
     Args:
         sizes: Height and width, in pixels, of the image that is padded.
-        pads: ((top, bottom), (left, right)), in pixels.
+        pads, mode, name: As `border_rules` takes them.
     """
-    spare = {"reflect": 1, "symmetric": 0, "wrap": 0}.get(mode)
-    if spare is None:
-        return
-    for side, n, pad in zip(("height", "width"), sizes, pads, strict=True):
-        deepest = max(pad)
-        if deepest > 0 and isinstance(n, int) and deepest + spare > n:
-            raise ValueError(
-                f"{owner}: `{name}` must fit the image: a {mode!r} border of {deepest} pixels "
-                f"needs a {side} of at least {deepest + spare}. Received: {name}={mode!r}, "
-                f"{side}={n}. Use a smaller kernel or border, {name}='edge' or 'zeros', or a "
-                f"larger image."
-            )
+    for n, (least, message) in zip(sizes, border_rules(owner, pads, mode, name), strict=True):
+        if isinstance(n, int) and n < least:
+            raise ValueError(message.format(received=n))
 
 
 def _is_int(value):
@@ -176,16 +255,30 @@ def _is_real(value):
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _is_scale(value):
-    # A `Fraction` has no decimal text to be kept in a config.
-    return _is_real(value) and not isinstance(value, Fraction) and 1 <= value < float("inf")
+def _bound(values, maximum):
+    """The upper bound in a message: for those who crossed it."""
+    crossed = any(_is_real(v) and maximum < v < float("inf") for v in values)
+    return f" and at most {maximum}" if crossed else ""
+
+
+def _scale(value):
+    """`value` as a `Fraction`, or None."""
+    if isinstance(value, str) and "/" not in value:
+        return None
+    if not isinstance(value, str) and not _is_real(value):
+        return None
+    try:
+        return Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        return None
 
 
 def _pair(value):
     """`value` twice if it is a number, `value` as a tuple if it has two items, otherwise None."""
     if _is_real(value):
         return (value, value)
-    if isinstance(value, (str, bytes)):
+    # Sets and the keys of dicts have no order, text and bytes no numbers.
+    if isinstance(value, (str, bytes, bytearray, Set, Mapping)):
         return None
     try:
         pair = tuple(value)

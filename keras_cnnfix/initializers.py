@@ -1,54 +1,90 @@
 """Initial values of kernels."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_cnnfix import checks
+from keras_cnnfix.ops.precision import at_least_float32
 from keras_cnnfix.ops.shuffle import CHANNEL_ORDERS
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
 class ICNR(keras.initializers.Initializer):
-    """Starts a sub-pixel convolution as nearest resize of a convolution, free of checkerboards.
+    """Starts an up-sampling as nearest resize of a convolution, free of checkerboards.
 
-    The filters that a depth-to-space spreads over one block of `sy x sx` pixels all start with the
-    same values, drawn once by `initializer` with the fan-out of one phase: at the start each block
-    is flat, so no phase stands out.
+    Of a sub-pixel convolution, the filters that a depth-to-space spreads over one block of
+    `sy x sx` pixels all start with the same values, drawn once by `initializer` with the fan-out
+    of one phase: at the start each block is flat, so no phase stands out.
+
+    Of a transposed convolution, along each axis, tap `t` starts as tap `t // s` of a kernel `v`
+    that `initializer` drew, at the low resolution; tap `t` belongs to phase `r = t mod s`. Where
+    the last phases have one tap less, the taps then move, as little as can be, until all phases
+    have the same sum:
+
+        w[t] = v[t // s] - (g[r] - m) / n[r],    m = sum_r (g[r] / n[r]) / sum_r (1 / n[r])
+
+    with `n[r]` taps and their sum `g[r]`: a constant input gives a constant output, the border
+    apart.
+
+    A layer tells an initializer nothing but the shape of its kernel, so that `transposed` must be
+    said: without it, a transposed convolution starts with a checkerboard.
 
     Args:
-        initializer: What draws the values: a Keras initializer, its name or its config.
-        size: Up-sampling factor (height, width) of the depth-to-space that follows, an int or a
-            pair. At least 1.
+        initializer: What draws the values: a Keras initializer, its name or its config; None is
+            `"glorot_uniform"`, as in Keras's layers.
+        size: Up-sampling factor (height, width), an int or a pair: of the depth-to-space that
+            follows, or the strides of the transposed convolution. At least 1.
         channel_order: Of the depth-to-space that follows: `"dcr"` or `"crd"`, as `SubPixelConv`
             takes it.
+        transposed: Whether it is the kernel of a `keras.layers.Conv2DTranspose`.
 
     Raises:
         ValueError: `size` is below 1, `channel_order` is unknown, or (when called) the last axis
-            of the shape is not divisible by `sy * sx`.
+            of the shape is not divisible by `sy * sx`, or the kernel of a transposed convolution
+            has fewer taps than its stride.
 
     Source:
         Aitken et al., Checkerboard artifact free sub-pixel convolution, 2017.
-        https://arxiv.org/abs/1707.02937.
+        https://arxiv.org/abs/1707.02937. Even sums: Sugawara, Shiota, Kiya, 2018.
+        https://arxiv.org/abs/1806.02658.
 
     Example:
         >>> kernel = ICNR("glorot_uniform", size=2)((3, 3, 8, 4 * 5))
         >>> bool(keras.ops.all(kernel[..., :5] == kernel[..., 5:10]))
         True
+        >>> start = ICNR(size=2, transposed=True)
+        >>> layer = keras.layers.Conv2DTranspose(5, 3, strides=2, kernel_initializer=start)
+        >>> y = layer(keras.ops.ones((1, 4, 4, 8)))[:, 1:-1, 1:-1]
+        >>> bool(keras.ops.all(abs(y - y[:, :1, :1]) < 1e-5))
+        True
     """
 
-    def __init__(self, initializer="glorot_uniform", size=2, channel_order="dcr"):
-        self.initializer = keras.initializers.get(initializer)
+    def __init__(self, initializer="glorot_uniform", size=2, channel_order="dcr", transposed=False):
+        if initializer is None:
+            initializer = "glorot_uniform"  # What Keras makes of it.
+        self.initializer = checks.keras_object("ICNR", "initializer", initializer)
         self.size = checks.pair_of_ints("ICNR", "size", size)
         self.channel_order = checks.one_of("ICNR", "channel_order", channel_order, CHANNEL_ORDERS)
+        self.transposed = checks.boolean("ICNR", "transposed", transposed)
 
     def __call__(self, shape, dtype=None):
-        """Returns a kernel of `shape` (kh, kw, C, filters * sy * sx)."""
+        """Returns a kernel of `shape` (kh, kw, C, filters * sy * sx).
+
+        That of a transposed convolution is (kh, kw, filters, C). The last axis alone counts for a
+        sub-pixel convolution: so a bias of shape (filters * sy * sx,) can be drawn, too.
+        """
+        return (
+            self._of_transposed(shape, dtype) if self.transposed else self._of_blocks(shape, dtype)
+        )
+
+    def _of_blocks(self, shape, dtype):
         phases = self.size[0] * self.size[1]
         if shape[-1] % phases:
             raise ValueError(
                 f"ICNR: the last axis of `shape` must be a multiple of {phases}, the pixels of a "
                 f"block. Received: shape={tuple(shape)}, size={self.size}. Use filters * {phases} "
-                f"output channels, or another `size`."
+                f"output channels, another `size`, or transposed=True in a Conv2DTranspose."
             )
         one_phase = self.initializer((*shape[:-1], shape[-1] // phases), dtype=dtype)
         # Not `ops.tile` and `ops.repeat`: on PyTorch they can return one place in memory several
@@ -58,9 +94,46 @@ class ICNR(keras.initializers.Initializer):
             return ops.concatenate(copies, axis=-1)
         return ops.reshape(ops.stack(copies, axis=-1), shape)
 
+    def _of_transposed(self, shape, dtype):
+        if len(shape) != 4 or any(k < s for k, s in zip(shape, self.size, strict=False)):
+            raise ValueError(
+                f"ICNR: `shape` must be (height, width, filters, channels) of a transposed "
+                f"convolution, with at least as many taps a side as `size`: other kernels leave "
+                f"pixels uncovered. Received: shape={tuple(shape)}, size={self.size}. Use a larger "
+                f"kernel."
+            )
+        *taps, filters, channels = shape
+        coarse = [-(-k // s) for k, s in zip(taps, self.size, strict=True)]
+        drawn = self.initializer((*coarse, channels, filters), dtype=dtype)
+        of_taps = ops.reshape(at_least_float32(drawn), (-1, channels, filters))
+        matrix = _even_resize(taps, self.size)
+        # Sums, not a product of matrices: that is rounded to TF32 on a GPU.
+        kernel = sum(
+            ops.convert_to_tensor(np.reshape(column, (*taps, 1, 1)), dtype=of_taps.dtype)
+            * ops.transpose(of_taps[i])
+            for i, column in enumerate(matrix.T)
+        )
+        return ops.cast(kernel, drawn.dtype)
+
     def get_config(self):
         return {
             "initializer": keras.initializers.serialize(self.initializer),
             "size": self.size,
             "channel_order": self.channel_order,
+            "transposed": self.transposed,
         }
+
+
+def _even_resize(taps, size):
+    """Nearest resize of a kernel to `taps`, moved to the nearest kernel with even phases, as a
+    matrix: (taps of the one, taps of the other), each row by row.
+    """
+    resize, phases = np.ones((1, 1)), np.ones((1, 1))
+    for k, s in zip(taps, size, strict=True):
+        tap = np.arange(k)
+        resize = np.kron(resize, np.eye(-(-k // s))[tap // s])
+        phases = np.kron(phases, np.eye(s)[tap % s])
+    counts = phases.sum(axis=0)[:, None]
+    sums = phases.T @ resize
+    even = (sums / counts).sum(axis=0) / (1 / counts).sum()
+    return resize - phases @ ((sums - even) / counts)

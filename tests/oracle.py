@@ -182,8 +182,11 @@ def depth_to_space(x: Array, size: Pair, order: str) -> Array:
     return y
 
 
-def _block_source(i: int, n: int, s: int) -> int:
-    """Outside the image: the pixel of the outermost `s`-block with the phase of `i`."""
+def _block_source(i: int, n: int, s: int, padding: str) -> int:
+    """Outside the image: the pixel of the outermost `s`-block with the phase of `i`, or in mode
+    "wrap" the pixel of the other end."""
+    if padding == "wrap":
+        return i % n
     if i < 0:
         return i % s
     if i >= n:
@@ -191,11 +194,12 @@ def _block_source(i: int, n: int, s: int) -> int:
     return i
 
 
-def block_box_filter(y: Array, size: Pair) -> Array:
+def block_box_filter(y: Array, size: Pair, padding: str) -> Array:
     """Mean over sy x sx pixels at stride 1 (Sugawara et al., 2018), same size, height a multiple
     of sy and width of sx: out[i,j] = mean over u < sy, v < sx of y[i+u-top, j+v-left].
 
-    The border repeats the outermost sy x sx block, so every window holds each phase once.
+    The border repeats the outermost sy x sx block, or in mode "wrap" the blocks of the other end,
+    so every window holds each phase once.
     """
     y = np.asarray(y, np.float64)
     height, width = y.shape[1:3]
@@ -206,8 +210,8 @@ def block_box_filter(y: Array, size: Pair) -> Array:
         for j in range(width):
             for u in range(sy):
                 for v in range(sx):
-                    a = _block_source(i + u - top, height, sy)
-                    b = _block_source(j + v - left, width, sx)
+                    a = _block_source(i + u - top, height, sy, padding)
+                    b = _block_source(j + v - left, width, sx, padding)
                     out[:, i, j] += y[:, a, b] / (sy * sx)
     return out
 
@@ -227,7 +231,7 @@ def sub_pixel_conv(
     y = depth_to_space(y, size, order)
     if activation is not None:
         y = activation(y)
-    return block_box_filter(y, size) if smooth else y
+    return block_box_filter(y, size, padding) if smooth else y
 
 
 # Blur pooling
@@ -257,17 +261,25 @@ def blur_pool2d(x: Array, kernel_size: Pair, strides: Pair, padding: str) -> Arr
     return y
 
 
-def _max_pool(x: Array, pool_size: Pair) -> Array:
-    """Max over a window at stride 1, same size; what lies outside the image is left out."""
+def _window(i: int, n: int, k: int, padding: str) -> list[int]:
+    """The indices in 0..n-1 that a `k`-tap window at `i` covers: around the end in mode "wrap",
+    otherwise those that exist."""
+    before, after = sides(k)
+    window = range(i - before, i + after + 1)
+    return [a % n if padding == "wrap" else a for a in window if padding == "wrap" or 0 <= a < n]
+
+
+def _max_pool(x: Array, pool_size: Pair, padding: str) -> Array:
+    """Max over a window at stride 1, same size; what lies outside the image is left out, or in
+    mode "wrap" at the other end."""
     x = np.asarray(x, np.float64)
-    top, bottom = sides(pool_size[0])
-    left, right = sides(pool_size[1])
+    height, width = x.shape[1:3]
     y = np.zeros_like(x)
-    for i in range(x.shape[1]):
-        for j in range(x.shape[2]):
-            rows = slice(max(i - top, 0), i + bottom + 1)
-            cols = slice(max(j - left, 0), j + right + 1)
-            y[:, i, j] = x[:, rows, cols].max(axis=(1, 2))
+    for i in range(height):
+        for j in range(width):
+            rows = _window(i, height, pool_size[0], padding)
+            cols = _window(j, width, pool_size[1], padding)
+            y[:, i, j] = x[:, rows][:, :, cols].max(axis=(1, 2))
     return y
 
 
@@ -275,7 +287,7 @@ def max_blur_pool2d(
     x: Array, pool_size: Pair, kernel_size: Pair, strides: Pair, padding: str
 ) -> Array:
     """Max pool at stride 1, then blur pool (Zhang, 2019)."""
-    return blur_pool2d(_max_pool(x, pool_size), kernel_size, strides, padding)
+    return blur_pool2d(_max_pool(x, pool_size, padding), kernel_size, strides, padding)
 
 
 # Adaptive anti-aliasing

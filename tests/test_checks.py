@@ -1,7 +1,9 @@
 """Each check returns the standard form of what is good, and names what is bad."""
 
+import json
 from fractions import Fraction
 
+import keras
 import numpy as np
 import pytest
 
@@ -32,7 +34,27 @@ def test_pair_of_ints_returns_a_pair(value, expected):
 
 
 @pytest.mark.parametrize(
-    "value", [0, (1, 0), (1, 2, 3), (1,), "22", 2.5, None, (1, "2"), (True, 1)]
+    "value",
+    [
+        0,
+        (1, 0),
+        (1, 2, 3),
+        (1,),
+        "22",
+        2.5,
+        None,
+        (1, "2"),
+        (True, 1),
+        [],
+        {},
+        {1, 2},
+        {1: 1, 2: 2},
+        b"ab",
+        bytearray(b"ab"),
+        np.array(2),
+        np.ones((2, 2), int),
+        object(),
+    ],
 )
 def test_pair_of_ints_refuses_the_rest(value):
     with pytest.raises(
@@ -51,6 +73,9 @@ def test_pair_of_ints_refuses_the_rest(value):
         ((1.5, 3), (Fraction(3, 2), 3)),
         (np.float32(1.15), (Fraction(23, 20),) * 2),
         (2.0, (2, 2)),
+        (Fraction(4, 3), (Fraction(4, 3),) * 2),
+        ("4/3", (Fraction(4, 3),) * 2),
+        (["7/3", 2], (Fraction(7, 3), 2)),
     ],
 )
 def test_pair_of_scales_reads_a_float_as_it_is_written(value, expected):
@@ -58,13 +83,56 @@ def test_pair_of_scales_reads_a_float_as_it_is_written(value, expected):
 
 
 @pytest.mark.parametrize(
-    "value", [0.5, 0, -2, (2, 0.9), np.nan, np.inf, "2", None, (1, 2, 3), True, Fraction(4, 3)]
+    "value",
+    [
+        0.5,
+        0,
+        -2,
+        (2, 0.9),
+        np.nan,
+        np.inf,
+        "2",
+        "1/0",
+        "3/4",
+        "a/b",
+        "2/",
+        None,
+        (1, 2, 3),
+        True,
+        Fraction(3, 4),
+        {1, 2},
+        {1: 2, 3: 4},
+        b"ab",
+        1j,
+    ],
 )
 def test_pair_of_scales_refuses_the_rest(value):
     with pytest.raises(
         ValueError, match=r"Layer: `size` must be a number of at least 1, or a pair .* Use `output_"
     ):
         checks.pair_of_scales("Layer", "size", value)
+
+
+@pytest.mark.parametrize("text", ["3/2", "4/3", "23/20", "5", "100000001/100000000", "1/1", "9/7"])
+def test_a_scale_comes_back_from_a_config_exactly(text):
+    scale = Fraction(text)
+    kept = json.loads(json.dumps(checks.scale_for_config(scale)))
+    assert checks.pair_of_scales("Layer", "size", kept) == (scale, scale)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [checks.pair_of_ints, checks.pair_of_scales, checks.pad_widths],
+    ids=lambda check: check.__name__,
+)
+def test_sizes_beyond_32_bits_are_refused(check):
+    with pytest.raises(
+        ValueError, match=r"Layer: `x` .* and at most 32768.* Received: x=1099511627"
+    ):
+        check("Layer", "x", 2**40)
+    check("Layer", "x", 2**15)
+    with pytest.raises(ValueError, match=r"and at most 2147483647\. Received: x=2147483648"):
+        checks.positive_int("Layer", "x", 2**31)
 
 
 @pytest.mark.parametrize(
@@ -74,13 +142,17 @@ def test_pair_of_scales_refuses_the_rest(value):
         ((1, 2), ((1, 1), (2, 2))),
         (((1, 2), (3, 0)), ((1, 2), (3, 0))),
         ([[1, 2], [3, 0]], ((1, 2), (3, 0))),
+        (np.array([[1, 2], [3, 0]]), ((1, 2), (3, 0))),
     ],
 )
 def test_pad_widths_are_read_as_zero_padding_2d_does(value, expected):
     assert checks.pad_widths("Layer", "padding", value) == expected
 
 
-@pytest.mark.parametrize("value", [-1, (1, -1), ((1, 2), (3,)), (1, 2, 3, 4), 1.5, None, "11"])
+@pytest.mark.parametrize(
+    "value",
+    [-1, (1, -1), ((1, 2), (3,)), (1, 2, 3, 4), 1.5, None, "11", {1, 2}, [{1, 2}, 1], np.ones(2)],
+)
 def test_pad_widths_refuse_the_rest(value):
     with pytest.raises(
         ValueError,
@@ -96,6 +168,58 @@ def test_number_refuses_what_is_no_number_of_its_range(value):
         checks.number("Layer", "stddev", value, minimum=0)
 
 
+def test_a_number_above_its_range_is_told_the_bound():
+    with pytest.raises(
+        ValueError,
+        match=r"Layer: `momentum` must be a number of at least 0 and at most 1\. Received: mom",
+    ):
+        checks.number("Layer", "momentum", 5, minimum=0, maximum=1)
+    assert checks.number("Layer", "momentum", np.float32(1), minimum=0, maximum=1) == 1
+
+
+@pytest.mark.parametrize("value", ["no", 0, 1, None, [], np.array(True), 1.0])
+def test_boolean_refuses_what_python_would_take_as_one(value):
+    with pytest.raises(
+        ValueError, match=r"Layer: `smooth` must be True or False\. Received: smooth="
+    ):
+        checks.boolean("Layer", "smooth", value)
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, np.False_])
+def test_boolean_takes_those_of_numpy(value):
+    assert checks.boolean("Layer", "smooth", value) is bool(value)
+
+
+@pytest.mark.parametrize("kind", ["initializer", "regularizer", "constraint", "activation"])
+@pytest.mark.parametrize("value", ["nonsense", 5, 1.5, [], b"zeros", {"a": 1}], ids=repr)
+def test_what_keras_cannot_read_is_named(kind, value):
+    name = kind if kind == "activation" else f"kernel_{kind}"
+    with pytest.raises(
+        ValueError,
+        match=rf"Layer: `{name}` must be what keras\.{kind}s\.get takes: a name, a config, or an "
+        rf"object\. Received: {name}=",
+    ):
+        checks.keras_object("Layer", name, value)
+
+
+def test_what_keras_reads_is_returned():
+    assert isinstance(
+        checks.keras_object("Layer", "kernel_initializer", "ones"), keras.initializers.Ones
+    )
+    assert checks.keras_object("Layer", "activation", None) is keras.activations.linear
+    assert checks.keras_object("Layer", "kernel_constraint", None) is None
+
+
+@pytest.mark.parametrize("value", [3, "text", None, [np.ones(2)], (np.ones(2),) * 2, {}])
+def test_tensor_refuses_what_is_not_one(value):
+    with pytest.raises(
+        ValueError,
+        match=rf"Layer: `noise` must be one tensor or array\. Received: noise of type "
+        rf"{type(value).__name__}\. Call the layer once for each, or join them",
+    ):
+        checks.tensor("Layer", value, "noise")
+
+
 @pytest.mark.parametrize("value", ["same", "valid"])
 def test_keras_names_of_paddings_get_a_hint(value):
     with pytest.raises(
@@ -106,7 +230,7 @@ def test_keras_names_of_paddings_get_a_hint(value):
         checks.padding_mode("Layer", value)
 
 
-@pytest.mark.parametrize("value", ["mirror", None, 1, ["zeros"]])
+@pytest.mark.parametrize("value", ["mirror", None, 1, ["zeros"], np.array([1, 2]), {}, b"zeros"])
 def test_other_paddings_are_refused_without_a_hint(value):
     with pytest.raises(ValueError, match=r"Received: padding=[^.]*\.$"):
         checks.padding_mode("Layer", value)
@@ -130,13 +254,23 @@ def test_divisible_offers_the_greatest_common_divisor():
     checks.divisible_channels("Layer", None, 8)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int32", "bool"])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "bool", "complex64"])
 def test_floating_refuses_integers(dtype):
     with pytest.raises(
         ValueError,
         match=rf"Layer: `inputs` must be floating point\. Received: dtype='{dtype}'\. Convert firs",
     ):
         checks.floating("Layer", dtype)
+    if dtype != "complex64":
+        checks.floating("Layer", dtype, or_integers=True)
+
+
+@pytest.mark.parametrize("array", [np.array("text"), np.array([{}]), np.ones(2, complex)])
+def test_what_is_no_number_is_refused_where_integers_are_taken(array):
+    with pytest.raises(
+        ValueError, match=r"Layer: `inputs` must be floating point or integers\. Received: dtype='"
+    ):
+        checks.floating("Layer", array.dtype, or_integers=True)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -144,7 +278,7 @@ def test_floating_takes_every_float(dtype):
     checks.floating("Layer", dtype)
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 5), (4,), (1, 2, 3, 4, 5)])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (4,), (1, 2, 3, 4, 5), (), None])
 def test_image_batch_wants_four_axes(shape):
     with pytest.raises(ValueError, match=r"Layer: `inputs` must have 4 dimensions .* Received: sh"):
         checks.image_batch("Layer", shape)

@@ -1,10 +1,11 @@
-"""Training in half precision follows training in float32."""
+"""Training in half precision follows training in float32; float64 is as exact as it says."""
 
 import keras
 import numpy as np
 import pytest
 
 import keras_cnnfix as kc
+import oracle
 
 
 def _losses(policy):
@@ -36,3 +37,62 @@ def test_losses_stay_close_to_those_of_float32(policy, tolerance):
     full, half = _losses("float32"), _losses(policy)
     assert full[-1] < 0.95 * full[0]
     np.testing.assert_allclose(half, full, rtol=tolerance)
+
+
+def _in_float64(layer, images, data_format, **call):
+    x = keras.ops.convert_to_tensor(np.moveaxis(images, -1, 1) if data_format else images)
+    layer.build(x.shape)
+    weights = [np.random.default_rng(2).normal(size=w.shape) for w in layer.trainable_weights]
+    for weight, value in zip(layer.trainable_weights, weights, strict=True):
+        weight.assign(value)
+    y = layer(x, **call)
+    assert keras.backend.standardize_dtype(y.dtype) == "float64"
+    y = keras.ops.convert_to_numpy(y)
+    return np.moveaxis(y, 1, -1) if data_format else y, weights
+
+
+@pytest.mark.parametrize("channels_first", [False, True])
+def test_float64_is_computed_in_float64(channels_first, backend, rng):
+    if backend == "jax":
+        return  # Keras's float64 is float32 there, unless JAX is told otherwise.
+    images = rng.normal(size=(2, 5, 6, 4))
+    noise = rng.normal(size=(2, 5, 6, 1))
+    settings = {
+        "dtype": "float64",
+        "data_format": "channels_first" if channels_first else "channels_last",
+    }
+
+    def check(layer, expected, **call):
+        y, weights = _in_float64(layer, images, channels_first, **call)
+        expected = expected(*weights)
+        worst = np.abs(y - expected).max() / np.abs(expected).max()
+        assert worst < 1e-12, (layer.name, worst)
+
+    for size in ((2, 2), (4, 4)):
+        out = (5 * size[0], 6 * size[1])
+        for padding in ("reflect", "zeros"):
+            check(
+                kc.ResizeConv2D(3, size=size, padding=padding, **settings),
+                lambda k, b, out=out, padding=padding: oracle.resize_conv2d(
+                    images, k, b, out, "nearest", padding
+                ),
+            )
+    check(
+        kc.ResizeConv2D(3, interpolation="bilinear", **settings),
+        lambda k, b: oracle.resize_conv2d(images, k, b, (10, 12), "bilinear", "reflect"),
+    )
+    check(
+        kc.SubPixelConv(2, smooth=True, **settings),
+        lambda k, b: oracle.sub_pixel_conv(images, k, b, (2, 2), "reflect", "dcr", True),
+    )
+    n = np.moveaxis(noise, -1, 1) if channels_first else noise
+    check(
+        kc.NIB(3, **settings),
+        lambda k, b: oracle.nib(images, noise, k, b, "symmetric", "reflect"),
+        noise=keras.ops.convert_to_tensor(n),
+    )
+    check(
+        kc.BlurPool2D(**settings),
+        lambda: oracle.blur_pool2d(images, (4, 4), (2, 2), "reflect"),
+    )
+    check(kc.Padding2D(**settings), lambda: oracle.pad(images, ((1, 1), (1, 1)), "reflect"))

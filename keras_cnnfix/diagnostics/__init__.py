@@ -8,6 +8,7 @@ from keras_cnnfix.diagnostics.checkerboard import (
 )
 from keras_cnnfix.diagnostics.flatness import ConstantResponse, constant_response
 from keras_cnnfix.diagnostics.overlap import overlap_map, phase_gains, phase_imbalance
+from keras_cnnfix.diagnostics.period import find_period
 from keras_cnnfix.diagnostics.plots import plot_overlap, plot_shift_consistency, plot_spectrum
 from keras_cnnfix.diagnostics.shift import (
     ShiftConsistency,
@@ -22,6 +23,7 @@ __all__ = [
     "ShiftConsistency",
     "checkerboard_score",
     "constant_response",
+    "find_period",
     "gradient_checkerboard",
     "input_gradient",
     "overlap_map",

@@ -1,10 +1,12 @@
 """What every measure begins with: images as NumPy arrays, and what a model makes of them."""
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 
 from keras_cnnfix import checks
-from keras_cnnfix.ops import layout
+from keras_cnnfix.ops import backend, layout
 
 
 def images_as_array(owner, images, data_format, name="images"):
@@ -33,30 +35,117 @@ def images_as_array(owner, images, data_format, name="images"):
     return array
 
 
-def outputs_of(owner, model, images, batch_size, data_format):
-    """Returns `model`'s outputs for `images` `(N, H, W, C)` as an array, channels last.
+def batches(owner, images, labels, data_format):
+    """Yields images as float arrays `(N, H, W, C)`, with their labels as they are, or None.
 
     Args:
-        model: A Keras model, or any function from a batch of images in `data_format` to one
-            tensor. In inference mode, where it is a Keras model.
-        images: Array `(N, H, W, C)`.
+        images: As for `images_as_array`, which is one batch; or an iterable of batches, of images
+            `(N, H, W, C)` or of tuples that begin with (images, labels), asked for one at a time.
+        labels: Of all images, or None. Of an iterable None: its batches bring them.
     """
-    data_format = checks.data_format(owner, data_format)
-    images = np.transpose(images, np.argsort(_order(layout.spatial_axes(data_format), data_format)))
-    # `predict` would need a progress bar silenced, and lets no other function take its place.
-    function = getattr(model, "predict_on_batch", model)
-    parts = [
-        function(images[start : start + batch_size]) for start in range(0, len(images), batch_size)
-    ]
-    if not hasattr(parts[0], "shape"):
+    if is_array(images):
+        images = images_as_array(owner, images, data_format)
+        yield images, labels
+        return
+    if not isinstance(images, Iterable):
         raise ValueError(
-            f"{owner}: `model` must have one output. Received: a {type(parts[0]).__name__} of "
-            f"{len(parts[0])}. Take keras.Model(model.inputs, model.outputs[0])."
+            f"{owner}: `images` must be an array, a tensor, or an iterable of batches. "
+            f"Received: images={images!r}."
         )
-    outputs = np.concatenate([_as_array(part) for part in parts])
-    if outputs.ndim == 4:
-        outputs = np.transpose(outputs, _order(layout.spatial_axes(data_format), data_format))
-    return outputs
+    if labels is not None:
+        raise ValueError(
+            f"{owner}: `labels` must be None where `images` is an iterable of batches. Received: "
+            f"labels={type(labels).__name__}. Let it give tuples (images, labels)."
+        )
+    count = 0
+    for batch in images:
+        count += 1
+        labels = None
+        if isinstance(batch, (tuple, list)):
+            batch, labels = (*batch, None)[:2]
+        if not hasattr(batch, "shape"):
+            raise ValueError(
+                f"{owner}: `images` must give batches of images, or tuples (images, labels). "
+                f"Received: a {type(batch).__name__}."
+            )
+        checks.image_batch(owner, batch.shape, "images")
+        batch = images_as_array(owner, batch, data_format)
+        yield batch, labels
+        del batch, labels  # before the next one is made
+    if not count:
+        raise ValueError(f"{owner}: `images` must give one batch or more. Received: none.")
+
+
+def is_array(images):
+    """Whether it is an array, a tensor or a sequence of them, and not an iterable of batches."""
+    return hasattr(images, "shape") or isinstance(images, (list, tuple))
+
+
+def answering(owner, model, batch_size, data_format):
+    """Returns a function from images `(N, H, W, C)` to `model`'s outputs, arrays, channels last.
+
+    Args:
+        model: A Keras model, a torch module, or a function, from a batch of images in
+            `data_format` to one tensor or array. A Keras model is asked as `predict` asks it, a
+            torch module in evaluation mode with the dtype and on the device of its weights. A
+            function gets NumPy arrays, and if it refuses them the backend's tensors. No gradient
+            is recorded.
+        batch_size: Images at a time.
+    """
+    batch_size = checks.positive_int(owner, "batch_size", batch_size)
+    data_format = checks.data_format(owner, data_format)
+    order = _order(layout.spatial_axes(data_format), data_format)
+    ask = _asking(model)
+
+    def answer(images):
+        images = np.transpose(images, np.argsort(order))
+        parts = [
+            _output(owner, ask(images[start : start + batch_size]))
+            for start in range(0, len(images), batch_size)
+        ]
+        outputs = np.concatenate(parts)
+        return np.transpose(outputs, order) if outputs.ndim == 4 else outputs
+
+    return answer
+
+
+def _asking(model):
+    # `predict` would need a progress bar silenced, and lets no other function take its place.
+    if hasattr(model, "predict_on_batch"):
+        return model.predict_on_batch
+
+    def with_tensors(images):
+        return backend.answer(model, backend.as_taken_by(model, images))
+
+    if backend.is_torch_module(model) or isinstance(model, keras.Layer):
+        return with_tensors
+    takes_arrays = True
+
+    def with_arrays_if_taken(images):
+        nonlocal takes_arrays
+        if takes_arrays:
+            # What a function takes shows when it is called; if the fault is another one, the
+            # second call raises it again, with the first as its context.
+            try:
+                return backend.answer(model, images)
+            except Exception:
+                outputs = with_tensors(images)
+                takes_arrays = False
+                return outputs
+        return with_tensors(images)
+
+    return with_arrays_if_taken
+
+
+def _output(owner, output):
+    if not hasattr(output, "shape"):
+        size = f" of {len(output)}" if hasattr(output, "__len__") else ""
+        raise ValueError(
+            f"{owner}: `model` must have one output. Received: a {type(output).__name__}{size}. "
+            f"Take one, as in keras.Model(model.inputs, model.outputs[0]) or "
+            f"lambda images: model(images)[0]."
+        )
+    return _as_array(output)
 
 
 def without_border(owner, images, border):

@@ -102,8 +102,8 @@ def input_gradient(model, images, loss=None, data_format=None):
     """Returns the gradient of a loss with respect to the input.
 
     Args:
-        model: A Keras model, or a function of a batch of images, made of the backend's own
-            operations; run in inference mode.
+        model: A Keras model or a torch module, run in inference mode, or a function of a batch of
+            images, made of the backend's own operations.
         images: Array or tensor of shape `(N, H, W, C)`, as the model takes it.
         loss: Function from the model's output to a scalar. None for half the sum of squares of
             all outputs, whose gradient is J^T f(x).
@@ -175,8 +175,7 @@ def _score(owner, images, period):
         )
     power, rounding = power_spectrum(images[:, :height, :width])
     total = power.sum()
-    # A convolution rounds each phase in its own way, by several units in the last place.
-    if total <= 64 * rounding * power.size:
+    if is_flat(total / power.size, rounding):
         return CheckerboardScore(0.0, 0.0, period)
     lattice = _lattice(power.shape, period)
     share = min(1.0, sum(power[point] for point in lattice) * WINDOW_SPREAD / total)
@@ -196,13 +195,26 @@ def power_spectrum(images):
 
     Without the mean, under a Hann window, summed over images and channels; frequency 0 first.
     """
+    images, rounding = windowed(images)
+    return np.square(np.abs(np.fft.fft2(images, axes=(1, 2)))).sum((0, 3)), rounding
+
+
+def windowed(images):
+    """Returns images `(N, H, W, C)` without their mean, under a Hann window, and what of the power
+    in a bin of their spectrum may be rounding.
+    """
     window = np.outer(*(_hann(n) for n in images.shape[1:3]))[..., None]
     # Images seldom know their values better than to float32, whatever their dtype says.
     rounding = np.square(np.finfo("float32").eps * np.abs(images).max((1, 2))).sum()
     images = images.astype("float64")
     images = images - (images * window).sum((1, 2), keepdims=True) / window.sum()
-    power = np.square(np.abs(np.fft.fft2(images * window, axes=(1, 2)))).sum((0, 3))
-    return power, rounding * np.square(window).sum()
+    return images * window, rounding * np.square(window).sum()
+
+
+def is_flat(power, rounding):
+    """Whether the mean power of a bin is no more than rounding."""
+    # A convolution rounds each phase in its own way, by several units in the last place.
+    return power <= 64 * rounding
 
 
 def _hann(n):
@@ -218,6 +230,10 @@ def _lattice(shape, period):
 
 def _median_beside(line, centre, period):
     """The median of the bins beside `centre` that belong to no point of the lattice."""
-    reach = min(NEIGHBOURS, max(2, len(line) // period - 2))
-    offsets = np.arange(2, reach + 1)
+    offsets = np.arange(2, reach(len(line), period) + 1)
     return np.median(line[(centre + np.concatenate([-offsets, offsets])) % len(line)])
+
+
+def reach(side, period):
+    """How many bins away a neighbour may be, short of the next point of the lattice."""
+    return min(NEIGHBOURS, max(2, side // period - 2))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_cnnfix import checks
-from keras_cnnfix.diagnostics.arrays import outputs_of, without_border
+from keras_cnnfix.diagnostics.arrays import answering, without_border
 from keras_cnnfix.ops import layout
 
 UNKNOWN_SIDE = 64  # pixels, for a model that takes any size
@@ -40,7 +40,8 @@ def constant_response(
     network can only answer with a constant, and its spatial deviation is 0.
 
     Args:
-        model: A Keras model, or a function from a batch of images to a batch of images.
+        model: A Keras model, a torch module or a function, from a batch of images to a batch of
+            images; asked as `shift_consistency` asks.
         shape: Shape of one input, `(H, W, C)`, or `(C, H, W)` with `"channels_first"`. None for
             the model's own, with 64 for an unknown side.
         levels: The constants, in the input's unit.
@@ -74,7 +75,7 @@ def constant_response(
     images = np.transpose(
         images, (0, *layout.spatial_axes(data_format), layout.channel_axis(data_format))
     )
-    outputs = outputs_of(owner, model, images, len(levels), data_format)
+    outputs = answering(owner, model, len(levels), data_format)(images)
     checks.image_batch(owner, outputs.shape, "outputs")
     outputs = without_border(owner, outputs, border)
     exact = outputs.astype("float64")

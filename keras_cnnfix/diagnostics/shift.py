@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
+import keras
 import numpy as np
 from tqdm import tqdm
 
 from keras_cnnfix import checks
-from keras_cnnfix.diagnostics.arrays import images_as_array, outputs_of, without_border
+from keras_cnnfix.diagnostics.arrays import answering, batches, is_array, without_border
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,25 @@ def shift_consistency(
     accuracy, and the agreement among pairs of which at least one is right.
 
     Args:
-        model: A Keras model or a function, from `(N, H - max_shift, W - max_shift, C)` to the
-            scores `(N, classes)` of two classes or more. It takes images of the full size with
-            `wrap=True`.
-        images: Array or tensor `(N, H, W, C)`, as the model takes them but for the size.
+        model: A Keras model, a torch module or a function, from `(N, H - max_shift,
+            W - max_shift, C)` to the scores `(N, classes)` of two classes or more. It takes images
+            of the full size with `wrap=True`. A torch module is asked in evaluation mode, with
+            images of the dtype and on the device of its weights; a function of NumPy arrays or of
+            the backend's tensors gets what it takes (arrays first; what it wraps is not put into
+            evaluation mode). The images are in `data_format`, which is `"channels_first"` for
+            most of torch.
+        images: Array or tensor `(N, H, W, C)`, as the model takes them but for the size. Or what
+            gives batches of them, alone or in tuples (images, labels), and ends: a
+            `tf.data.Dataset`, a `keras.utils.PyDataset`, a `DataLoader`, a generator. One batch is
+            held at a time.
         max_shift: Largest shift per axis, in pixels, at least 1.
-        labels: Right classes `(N,)`, integers.
+        labels: Right classes `(N,)` or `(N, 1)`, integers. None where the batches bring them.
         trials: Pairs drawn from each image.
         wrap: Roll the images, by up to `max_shift`, instead of cropping them.
-        seed: Of the offsets: the same seed gives the same pairs.
-        batch_size: Images at a time.
+        seed: Of the offsets: the same seed gives the same pairs. For batches they are drawn image
+            by image as these arrive, so that the size of the batches does not count, the order
+            does.
+        batch_size: Images that the model gets at a time, at most.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's own.
 
     Returns:
@@ -84,32 +94,37 @@ def shift_consistency(
         0.5
     """
     owner = "shift_consistency"
-    images = images_as_array(owner, images, data_format)
-    if labels is not None and np.shape(labels) != (len(images),):
-        raise ValueError(
-            f"{owner}: `labels` must be one integer an image. Received: shape={np.shape(labels)} "
-            f"for {len(images)} images."
-        )
-    draws = _Shifts(owner, images, max_shift, trials, wrap, seed, (1, 1))
-    shifts, answers = [], []
-    for crops, offsets in draws:
-        scores = [outputs_of(owner, model, crop, batch_size, data_format) for crop in crops]
+    answer = answering(owner, model, batch_size, data_format)
+    shifts, classes, right = [], [], []
+    data = batches(owner, images, labels, data_format)
+    for crops, offsets, given in _shifted(owner, data, images, max_shift, trials, wrap, seed):
+        if given is not None:
+            given = _labels(owner, given, len(offsets[0]))
+        scores = [answer(crop) for crop in crops]
         if scores[0].ndim != 2 or scores[0].shape[1] < 2:
             raise ValueError(
                 f"{owner}: `model` must give the scores of 2 classes or more, of shape "
                 f"(batch, classes). Received: shape={scores[0].shape}. "
                 f"One probability p becomes two scores as concatenate([1 - p, p])."
             )
-        answers.append([score.argmax(1) for score in scores])
+        pair = np.stack([score.argmax(1) for score in scores])
+        classes.append(pair)
         shifts.append(offsets[1] - offsets[0])
-    first, second = np.stack(answers, axis=1).reshape(2, -1)
+        if given is not None:
+            right.append(pair == given)
+    first, second = np.concatenate(classes, axis=1)
     agree = first == second
     when_right = accuracy = None
-    if labels is not None:
-        right = np.stack([first, second]) == np.tile(labels, trials)
-        either = right.any(0)
+    if right:
+        hits = np.concatenate(right, axis=1)
+        if hits.shape[1] != len(agree):
+            raise ValueError(
+                f"{owner}: `images` must give labels with every batch, or with none. Received: "
+                f"some with, some without."
+            )
+        either = hits.any(0)
         when_right = float(agree[either].mean()) if either.any() else float("nan")
-        accuracy = float(right.mean())
+        accuracy = float(hits.mean())
     return ShiftConsistency(
         float(agree.mean()), when_right, accuracy, np.concatenate(shifts), agree
     )
@@ -133,8 +148,8 @@ def segmentation_shift_consistency(
                 1{argmax f(crop(x, o0)) at p = argmax f(crop(x, o1)) at the same p of x}
 
     Args:
-        model: A Keras model or a function, from `(N, h, w, C)` to scores `(N, h, w, classes)` of
-            the same size, of two classes or more.
+        model: A Keras model, a torch module or a function, from `(N, h, w, C)` to scores
+            `(N, h, w, classes)` of the same size, of two classes or more.
         images, max_shift, trials, wrap, seed, batch_size, data_format: As for
             `shift_consistency`.
 
@@ -156,10 +171,11 @@ def segmentation_shift_consistency(
         1.0
     """
     owner = "segmentation_shift_consistency"
-    images = images_as_array(owner, images, data_format)
+    answer = answering(owner, model, batch_size, data_format)
     shares = []
-    for crops, offsets in _Shifts(owner, images, max_shift, trials, wrap, seed, (1, 1)):
-        scores = [outputs_of(owner, model, crop, batch_size, data_format) for crop in crops]
+    data = batches(owner, images, None, data_format)
+    for crops, offsets, _ in _shifted(owner, data, images, max_shift, trials, wrap, seed):
+        scores = [answer(crop) for crop in crops]
         shape = scores[0].shape
         if len(shape) != 4 or shape[1:3] != crops[0].shape[1:3] or shape[3] < 2:
             raise ValueError(
@@ -191,8 +207,9 @@ def shift_psnr(
         PSNR = 10 log10(max_val^2 / mean (f(crop(x, o0)) - f(crop(x, o1)))^2)
 
     Args:
-        model: A Keras model or a function, from `(N, h, w, C)` to `(N, h * r, w * r, c)`. Where
-            the size changes, shifts are drawn that move the output by whole pixels.
+        model: A Keras model, a torch module or a function, from `(N, h, w, C)` to
+            `(N, h * r, w * r, c)`. Where the size changes, shifts are drawn that move the output
+            by whole pixels.
         images, max_shift, trials, wrap, seed, batch_size, data_format: As for
             `shift_consistency`.
         max_val: Range of the output's values: 1 for 0..1, 2 for -1..1, 255 for pictures.
@@ -216,60 +233,108 @@ def shift_psnr(
     """
     owner = "shift_psnr"
     max_val = checks.number(owner, "max_val", max_val, 0.0)
-    images = images_as_array(owner, images, data_format)
     if wrap and border:
         raise ValueError(
             f"{owner}: `border` must be 0 with wrap=True: what is rolled has no border. "
             f"Received: border={border}."
         )
-    crop = images[:1] if wrap else _cut(images[:1], np.zeros((1, 2), int), max_shift)
-    probe = outputs_of(owner, model, crop, 1, data_format)
-    checks.image_batch(owner, probe.shape, "outputs")
-    sizes = zip(probe.shape[1:3], crop.shape[1:3], strict=True)
-    scale = tuple(Fraction(out, given) for out, given in sizes)
-    steps = tuple(ratio.denominator for ratio in scale)
+    answer = answering(owner, model, batch_size, data_format)
+
+    scales = {}
+
+    def steps(crop):
+        shape = crop.shape[1:]
+        if shape not in scales:
+            probe = answer(crop)
+            checks.image_batch(owner, probe.shape, "outputs")
+            sizes = zip(probe.shape[1:3], shape[:2], strict=True)
+            scales[shape] = tuple(Fraction(out, given) for out, given in sizes)
+        return tuple(ratio.denominator for ratio in scales[shape])
+
     errors, count = 0.0, 0
-    for crops, offsets in _Shifts(owner, images, max_shift, trials, wrap, seed, steps):
-        outputs = [outputs_of(owner, model, crop, batch_size, data_format) for crop in crops]
+    data = batches(owner, images, None, data_format)
+    for crops, offsets, _ in _shifted(owner, data, images, max_shift, trials, wrap, seed, steps):
+        outputs = [answer(crop) for crop in crops]
         if not wrap:
             outputs = [without_border(owner, output, border) for output in outputs]
-        for one, other in _common(outputs, offsets, scale, wrap):
+        for one, other in _common(outputs, offsets, scales[crops[0].shape[1:]], wrap):
             errors += np.square(one.astype("float64") - other).sum()
             count += one.size
     return float(10 * np.log10(max_val**2 * count / errors)) if errors else float("inf")
 
 
-class _Shifts:
-    """Draws of two shifted versions of every image, and their offsets `(N, 2)`."""
+def _shifted(owner, data, source, max_shift, trials, wrap, seed, steps=lambda crop: (1, 1)):
+    """Yields two shifted versions of every image of a batch, their offsets `(N, 2)`, its labels.
 
-    def __init__(self, owner, images, max_shift, trials, wrap, seed, steps):
-        self.owner, self.images, self.wrap, self.seed = owner, images, wrap, seed
-        self.max_shift = checks.positive_int(owner, "max_shift", max_shift)
-        self.trials = checks.positive_int(owner, "trials", trials)
-        self.steps = steps
-        if self.max_shift >= min(images.shape[1:3]):
-            raise ValueError(
-                f"{owner}: `max_shift` must leave pixels. Received: max_shift={max_shift}, images "
-                f"of {images.shape[1]} x {images.shape[2]} pixels."
-            )
-        if max(steps) > self.max_shift:
-            raise ValueError(
-                f"{owner}: `max_shift` must reach a shift that moves the output by a whole pixel, "
-                f"and leave a size that the model's strides divide. Received: "
-                f"max_shift={max_shift}, images of {images.shape[1]} x {images.shape[2]} pixels."
-            )
+    Args:
+        data: What `batches` makes of `source`.
+        source: As the user gave it.
+        steps: Function from one shifted image `(1, H, W, C)` to the pair of pixels that offsets
+            are multiples of.
+    """
+    max_shift = checks.positive_int(owner, "max_shift", max_shift)
+    trials = checks.positive_int(owner, "trials", trials)
+    rng = np.random.default_rng(seed)
+    move = _roll if wrap else _cut
+    count = 1 if is_array(source) else _length(source)
+    total = None if count is None else count * trials
+    with tqdm(total=total, desc=owner, delay=3, leave=False) as bar:
+        for images, labels in data:
+            height, width = images.shape[1:3]
+            if max_shift >= min(height, width):
+                raise ValueError(
+                    f"{owner}: `max_shift` must leave pixels. Received: max_shift={max_shift}, "
+                    f"images of {height} x {width} pixels."
+                )
+            pair = steps(move(images[:1], np.zeros((1, 2), int), max_shift))
+            if max(pair) > max_shift:
+                raise ValueError(
+                    f"{owner}: `max_shift` must reach a shift that moves the output by a whole "
+                    f"pixel, and leave a size that the model's strides divide. Received: "
+                    f"max_shift={max_shift}, images of {height} x {width} pixels."
+                )
+            highest = [max_shift // step for step in pair]
+            # An array's are drawn for all its images at once, what arrives image by image: the
+            # pairs of an array stay what they were, those of batches do not depend on their size.
+            groups = [len(images)] if is_array(source) else [1] * len(images)
+            drawn = [_offsets(rng, trials, highest, group) for group in groups]
+            for offsets in np.concatenate(drawn, axis=2) * pair:
+                yield [move(images, offset, max_shift) for offset in offsets], offsets, labels
+                bar.update()
+            del images, labels  # before the next batch is made
 
-    def __iter__(self):
-        rng = np.random.default_rng(self.seed)
-        move = _roll if self.wrap else _cut
-        for _ in tqdm(range(self.trials), desc=self.owner, delay=3, leave=False):
-            offsets = [
-                np.stack([self._draw(rng, step) for step in self.steps], axis=1) for _ in range(2)
+
+def _labels(owner, labels, count):
+    labels = keras.ops.convert_to_numpy(labels)
+    whole = labels.dtype.kind in "iub" or (labels.dtype.kind == "f" and not (labels % 1).any())
+    if labels.shape not in ((count,), (count, 1)) or not whole:
+        raise ValueError(
+            f"{owner}: `labels` must be one integer an image, of shape ({count},) or ({count}, 1). "
+            f"Received: shape={labels.shape}, dtype={labels.dtype} for {count} images. One-hot "
+            f"labels become integers with labels.argmax(-1)."
+        )
+    return labels.reshape(-1)
+
+
+def _offsets(rng, trials, highest, count):
+    """Draws `(trials, 2, count, 2)`: for each trial and image two offsets (height, width)."""
+    return np.stack(
+        [
+            [
+                np.stack([rng.integers(0, high + 1, count) for high in highest], axis=1)
+                for _ in range(2)
             ]
-            yield [move(self.images, offset, self.max_shift) for offset in offsets], offsets
+            for _ in range(trials)
+        ]
+    )
 
-    def _draw(self, rng, step):
-        return step * rng.integers(0, self.max_shift // step + 1, len(self.images))
+
+def _length(source):
+    """How many batches it gives, None where it does not say."""
+    try:
+        return len(source)
+    except TypeError:  # A generator has no length, a tf.data.Dataset may not know its own.
+        return None
 
 
 def _cut(images, offsets, max_shift):

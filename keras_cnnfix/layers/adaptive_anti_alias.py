@@ -9,7 +9,7 @@ from keras_cnnfix.layers.conv_settings import KernelLayer
 from keras_cnnfix.ops import backend, kernels, layout
 from keras_cnnfix.ops.adaptive import NORMALIZATIONS, adaptive_filter2d
 from keras_cnnfix.ops.padding import pad2d
-from keras_cnnfix.ops.precision import at_least_float32
+from keras_cnnfix.ops.precision import at_least_float32, dtype_of_sums
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -86,6 +86,7 @@ class AdaptiveAntiAlias(KernelLayer):
         kernel_constraint=None,
         **kwargs,
     ):
+        batch_norm = checks.boolean(self.owner, "batch_norm", batch_norm)
         if kernel_initializer is None:
             kernel_initializer = "glorot_uniform" if batch_norm else "zeros"
         super().__init__(
@@ -102,18 +103,20 @@ class AdaptiveAntiAlias(KernelLayer):
         self.strides = checks.pair_of_ints(owner, "strides", strides)
         self.groups = checks.positive_int(owner, "groups", groups)
         self.normalization = checks.one_of(owner, "normalization", normalization, NORMALIZATIONS)
-        self.batch_norm = bool(batch_norm)
-        self.momentum = checks.number(owner, "momentum", momentum, minimum=0)
+        self.batch_norm = batch_norm
+        self.momentum = checks.number(owner, "momentum", momentum, minimum=0, maximum=1)
         self.epsilon = checks.number(owner, "epsilon", epsilon, minimum=0)
-        self.gamma_initializer = keras.initializers.get(gamma_initializer)
+        self.gamma_initializer = self.keras_object("gamma_initializer", gamma_initializer)
         self._binomial_start = isinstance(beta_initializer, str) and beta_initializer == "binomial"
         self.beta_initializer = (
-            self._log_binomial if self._binomial_start else keras.initializers.get(beta_initializer)
+            self._log_binomial
+            if self._binomial_start
+            else self.keras_object("beta_initializer", beta_initializer)
         )
-        self.gamma_regularizer = keras.regularizers.get(gamma_regularizer)
-        self.beta_regularizer = keras.regularizers.get(beta_regularizer)
-        self.gamma_constraint = keras.constraints.get(gamma_constraint)
-        self.beta_constraint = keras.constraints.get(beta_constraint)
+        self.gamma_regularizer = self.keras_object("gamma_regularizer", gamma_regularizer)
+        self.beta_regularizer = self.keras_object("beta_regularizer", beta_regularizer)
+        self.gamma_constraint = self.keras_object("gamma_constraint", gamma_constraint)
+        self.beta_constraint = self.keras_object("beta_constraint", beta_constraint)
         self.normalizer = None
 
     def _log_binomial(self, shape, dtype=None):
@@ -147,14 +150,16 @@ class AdaptiveAntiAlias(KernelLayer):
             gamma_constraint=self.gamma_constraint,
             beta_constraint=self.beta_constraint,
             # Statistics and offsets of half precision are too coarse for a softmax.
-            dtype=keras.backend.result_type(self.compute_dtype, "float32"),
+            dtype=dtype_of_sums(self.compute_dtype),
+            # Keras tells the sub-layers that there are when it is set, which may have been before.
+            trainable=self.trainable,
             name="normalizer",
         )
         batch, size, _ = self.split_shape(output_shape)
         self.normalizer.build(layout.image_shape(batch, size, taps, self.data_format))
 
     def call(self, inputs, training=None):
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
         x = pad2d(inputs, kernels.border_of(self.kernel_size), self.padding, self.data_format)
         kernel = ops.convert_to_tensor(self.kernel)
         logits = backend.conv2d(x, kernel, self.strides, 1, self.data_format)

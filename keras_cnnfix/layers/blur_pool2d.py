@@ -54,13 +54,17 @@ class BlurPool2D(ImageLayer):
         self.strides = checks.pair_of_ints(self.owner, "strides", strides)
         self.padding = checks.padding_mode(self.owner, padding)
 
+    @property
+    def border(self):
+        return kernels.border_of(self.kernel_size), self.padding
+
     def call(self, inputs):
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
         return blur_pool2d(inputs, self.kernel_size, self.strides, self.padding, self.data_format)
 
     def compute_output_shape(self, input_shape):
         batch, size, channels = self.split_shape(input_shape)
-        checks.border(self.owner, size, kernels.border_of(self.kernel_size), self.padding)
+        self.check_border(size)
         return layout.image_shape(
             batch, layout.kept(size, self.strides), channels, self.data_format
         )

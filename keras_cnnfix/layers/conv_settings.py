@@ -30,15 +30,17 @@ class KernelLayer(ImageLayer):
         super().__init__(**kwargs)
         self.kernel_size = checks.pair_of_ints(self.owner, "kernel_size", kernel_size)
         self.padding = checks.padding_mode(self.owner, padding)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        if kernel_initializer is None:
+            kernel_initializer = "glorot_uniform"  # What Keras makes of it.
+        self.kernel_initializer = self.keras_object("kernel_initializer", kernel_initializer)
+        self.kernel_regularizer = self.keras_object("kernel_regularizer", kernel_regularizer)
+        self.kernel_constraint = self.keras_object("kernel_constraint", kernel_constraint)
         self.kernel = None
         self.bias = None
 
-    def check_border(self, size):
-        """Raises where the border that the kernel needs is deeper than an image of `size`."""
-        checks.border(self.owner, size, kernels.border_of(self.kernel_size), self.padding)
+    @property
+    def border(self):
+        return kernels.border_of(self.kernel_size), self.padding
 
     def add_kernel(self, channels, filters, initializer=None):
         """Creates `self.kernel` of shape (kh, kw, channels, filters)."""
@@ -87,20 +89,20 @@ class ConvLayer(KernelLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.activation = keras.activations.get(activation)
-        self.use_bias = bool(use_bias)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
-        self.bias_constraint = keras.constraints.get(bias_constraint)
+        self.activation = self.keras_object("activation", activation)
+        self.use_bias = checks.boolean(self.owner, "use_bias", use_bias)
+        self.bias_initializer = self.keras_object("bias_initializer", bias_initializer)
+        self.bias_regularizer = self.keras_object("bias_regularizer", bias_regularizer)
+        self.bias_constraint = self.keras_object("bias_constraint", bias_constraint)
 
-    def add_kernel_and_bias(self, channels, filters, initializer=None):
+    def add_kernel_and_bias(self, channels, filters, initializer=None, bias_initializer=None):
         """Creates `self.kernel` and, with `use_bias`, `self.bias`."""
         self.add_kernel(channels, filters, initializer)
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias",
                 shape=(filters,),
-                initializer=self.bias_initializer,
+                initializer=bias_initializer or self.bias_initializer,
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
             )

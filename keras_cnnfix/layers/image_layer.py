@@ -1,17 +1,22 @@
 """What every layer of the package asks of its input."""
 
 import keras
+from keras import ops
 
 from keras_cnnfix import checks
 from keras_cnnfix.ops import layout
+from keras_cnnfix.ops.backend_assertions import asserted
+
+NO_BORDER = ((0, 0), (0, 0)), "zeros"
 
 
 class ImageLayer(keras.layers.Layer):
     """A layer on batches of images in one data format.
 
     A subclass defines `compute_output_shape`, which makes every check that a shape allows, and
-    begins `call` with `self.check_inputs(inputs)`: so a model is checked when it is put together
-    as well as when it runs, on each backend with the same message.
+    begins `call` with `inputs = self.check_inputs(inputs)`: so a model is checked when it is put
+    together as well as when it runs, on each backend with the same message. Where it takes a
+    border from the image, it defines `border`, and `bordered_size` if that is not the input's.
 
     Args:
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's configured one.
@@ -21,8 +26,9 @@ class ImageLayer(keras.layers.Layer):
     # Whether the layer computes with the pixels, rather than only moving them.
     needs_floats = True
 
-    def __init__(self, data_format=None, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, data_format=None, activity_regularizer=None, **kwargs):
+        activity_regularizer = self.keras_object("activity_regularizer", activity_regularizer)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.data_format = checks.data_format(self.owner, data_format)
         self.input_channels = None
 
@@ -31,31 +37,80 @@ class ImageLayer(keras.layers.Layer):
         """The name that messages begin with."""
         return type(self).__name__
 
+    def keras_object(self, name, value):
+        """What Keras reads the argument `value` called `name` as."""
+        return checks.keras_object(self.owner, name, value)
+
+    @property
+    def border(self):
+        """The border that the layer takes from an image, as `checks.border_rules` takes it."""
+        return NO_BORDER
+
+    def bordered_size(self, size):
+        """Height and width of the image that `border` is taken from, for inputs of `size`."""
+        return size
+
+    def __call__(self, inputs, *args, **kwargs):
+        # Before Keras, which hands what it does not know on to the backend.
+        self.check_images(inputs)
+        if not _is_empty(inputs):
+            return super().__call__(inputs, *args, **kwargs)
+        # No backend convolves and pads an empty batch without errors or wrong shapes (TensorFlow
+        # 2.21, PyTorch 2.13): one image more, which the answer leaves out.
+        inputs = _with_one_more(inputs)
+        kwargs = {k: _with_one_more(v) if _is_empty(v) else v for k, v in kwargs.items()}
+        return super().__call__(inputs, *args, **kwargs)[:0]
+
+    def check_images(self, images, name="inputs"):
+        """Raises unless `images` are a batch of images, of a dtype that the layer can take."""
+        checks.tensor(self.owner, images, name)
+        checks.floating(self.owner, images.dtype, name, or_integers=not self.needs_floats)
+        checks.image_batch(self.owner, images.shape, name)
+
     def check_inputs(self, inputs):
-        """Raises unless `inputs` are images that the layer can take."""
-        self._check_dtype(inputs)
+        """`inputs`, if they have a shape that the layer can take; raises otherwise.
+
+        A size that is unknown is asserted when the graph runs, with the same message.
+        """
         self.compute_output_shape(inputs.shape)
+        if all(n is not None for n in inputs.shape[1:]):
+            return inputs
+        shape = ops.shape(inputs)
+        size = self.bordered_size(layout.spatial_size(shape, self.data_format))
+        rules = [
+            (n >= least, message, n)
+            for n, (least, message) in zip(
+                size, checks.border_rules(self.owner, *self.border), strict=True
+            )
+            if least
+        ]
+        if self.input_channels is not None:
+            channels = shape[layout.channel_axis(self.data_format)]
+            rules.append((channels == self.input_channels, self._other_channels(), channels))
+        known = layout.image_shape(None, (None, None), self.input_channels, self.data_format)
+        return asserted(inputs, rules, known)
 
-    def compute_output_spec(self, inputs, *args, **kwargs):
-        self._check_dtype(inputs)
-        return super().compute_output_spec(inputs, *args, **kwargs)
-
-    def _check_dtype(self, inputs):
-        if self.needs_floats:
-            checks.floating(self.owner, inputs.dtype)
+    def check_border(self, size):
+        """Raises where the border is deeper than the image, for inputs of `size`."""
+        checks.border(self.owner, self.bordered_size(size), *self.border)
 
     def split_shape(self, input_shape):
         """Batch, (height, width) and channels of `input_shape`; unknown ones are None."""
         shape = checks.image_batch(self.owner, input_shape)
         size = layout.spatial_size(shape, self.data_format)
         channels = shape[layout.channel_axis(self.data_format)]
-        if self.input_channels is not None and channels not in (None, self.input_channels):
-            raise ValueError(
-                f"{self.owner}: `inputs` must have the {self.input_channels} channels that the "
-                f"layer was built with. Received: {channels} channels, shape={shape}, "
-                f"data_format={self.data_format!r}. Use a new layer for other images."
-            )
+        if channels is None:
+            channels = self.input_channels
+        elif self.input_channels not in (None, channels):
+            raise ValueError(self._other_channels().format(received=channels))
         return shape[0], size, channels
+
+    def _other_channels(self):
+        return (
+            f"{self.owner}: `inputs` must have the {self.input_channels} channels that the layer "
+            f"was built with. Received: {{received}} channels, data_format={self.data_format!r}. "
+            f"Use a new layer for other images."
+        )
 
     def known_channels(self, input_shape):
         """The number of channels, which a layer with weights must know."""
@@ -70,3 +125,15 @@ class ImageLayer(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "data_format": self.data_format}
+
+
+def _is_empty(images):
+    """Whether `images` are known to be none (not symbolic)."""
+    if not hasattr(images, "shape") or isinstance(images, keras.KerasTensor):
+        return False
+    return bool(len(images.shape)) and isinstance(images.shape[0], int) and images.shape[0] == 0
+
+
+def _with_one_more(images):
+    images = ops.convert_to_tensor(images)
+    return ops.concatenate([images, ops.zeros((1, *images.shape[1:]), images.dtype)], axis=0)

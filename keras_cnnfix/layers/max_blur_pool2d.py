@@ -5,6 +5,8 @@ from keras import ops
 
 from keras_cnnfix import checks
 from keras_cnnfix.layers.blur_pool2d import BlurPool2D
+from keras_cnnfix.ops import kernels
+from keras_cnnfix.ops.padding import pad2d
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -14,8 +16,9 @@ class MaxBlurPool2D(BlurPool2D):
         y = BlurPool2D(kernel_size, strides, padding)(max over pool_size at stride 1)
 
     The maximum itself does not alias; the stride behind it does. The window ends at the border
-    of the image, and reaches `(pool_size - 1) // 2` pixels up and left, `pool_size // 2` down and
-    right: an even window adds half a pixel, which an odd blur keeps as it is.
+    of the image (with `"wrap"` it goes on at the other end), and reaches `(pool_size - 1) // 2`
+    pixels up and left, `pool_size // 2` down and right: an even window adds half a pixel, which an
+    odd blur keeps as it is.
 
     Shapes (`"channels_last"`; `"channels_first"` moves the channels next to `N`):
         input:  (N, H, W, C)
@@ -28,7 +31,8 @@ class MaxBlurPool2D(BlurPool2D):
         **kwargs: `name`, `dtype`, `trainable` and `activity_regularizer`.
 
     Raises:
-        ValueError: As `BlurPool2D` does.
+        ValueError: As `BlurPool2D` does, or (when called) a window that wraps is larger than the
+            image.
 
     Source:
         Zhang, Making Convolutional Networks Shift-Invariant Again, ICML 2019, section 3.
@@ -53,12 +57,22 @@ class MaxBlurPool2D(BlurPool2D):
         self.pool_size = checks.pair_of_ints(self.owner, "pool_size", pool_size)
 
     def call(self, inputs):
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
+        ends = "same"
+        if self.padding == "wrap":
+            border = kernels.border_of(self.pool_size)
+            inputs, ends = pad2d(inputs, border, "wrap", self.data_format), "valid"
         # JAX refuses a pooling without explicit strides (Keras 3.15).
         highest = ops.max_pool(
-            inputs, self.pool_size, strides=1, padding="same", data_format=self.data_format
+            inputs, self.pool_size, strides=1, padding=ends, data_format=self.data_format
         )
         return super().call(highest)
+
+    def compute_output_shape(self, input_shape):
+        if self.padding == "wrap":
+            _, size, _ = self.split_shape(input_shape)
+            checks.border(self.owner, size, kernels.border_of(self.pool_size), "wrap")
+        return super().compute_output_shape(input_shape)
 
     def get_config(self):
         return {**super().get_config(), "pool_size": self.pool_size}

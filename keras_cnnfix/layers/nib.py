@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_cnnfix import checks
 from keras_cnnfix.layers.conv_settings import ConvLayer
+from keras_cnnfix.layers.image_layer import NO_BORDER
 from keras_cnnfix.ops import backend, kernels, layout
 from keras_cnnfix.ops.noise import (
     DISTRIBUTIONS,
@@ -134,8 +135,8 @@ class NIB(ConvLayer):
             noise_channels = checks.positive_int(owner, "noise_channels", noise_channels)
         self.noise_channels = noise_channels
         self.distribution = checks.one_of(owner, "distribution", distribution, DISTRIBUTIONS)
-        self.fixed = bool(fixed)
-        self.preserve_input = bool(preserve_input)
+        self.fixed = checks.boolean(owner, "fixed", fixed)
+        self.preserve_input = checks.boolean(owner, "preserve_input", preserve_input)
         smallest_tile = 2 if distribution == "blue" else 1
         self.tile_size = checks.positive_int(owner, "tile_size", tile_size, smallest_tile)
         if seed is not None:
@@ -152,6 +153,16 @@ class NIB(ConvLayer):
         self.seed = seed
         self.seed_generator = None if self.fixed else NoiseSeed(seed)
         self.tile = None
+
+    @property
+    def border(self):
+        return NO_BORDER if self.filters is None else super().border
+
+    def __call__(self, inputs, noise=None, **kwargs):
+        if noise is not None:
+            self.check_images(noise, "noise")
+            kwargs["noise"] = noise
+        return super().__call__(inputs, **kwargs)
 
     def build(self, input_shape):
         channels = self.known_channels(input_shape)
@@ -192,7 +203,7 @@ class NIB(ConvLayer):
         return ops.concatenate([identity, kernel[..., preserved:]], axis=-1)
 
     def call(self, inputs, noise=None):
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
         if noise is None:
             noise = self._draw(inputs)
         else:
@@ -223,12 +234,11 @@ class NIB(ConvLayer):
 
     def _check_noise(self, inputs, noise):
         """Raises unless `noise` fits `inputs` (tensors or symbolic tensors of either)."""
-        checks.floating(self.owner, noise.dtype, name="noise")
         batch, size, channels = self.split_shape(inputs.shape)
         allowed = {self._channels_of_noise(channels)}
         if self.mode == "symmetric":
             allowed |= {1, channels}
-        shape = checks.image_batch(self.owner, noise.shape, name="noise")
+        shape = tuple(noise.shape)
         noise_size = layout.spatial_size(shape, self.data_format)
         unlike = any(None not in (n, m) and n != m for n, m in zip(size, noise_size, strict=True))
         if (
@@ -258,10 +268,9 @@ class NIB(ConvLayer):
                 f"input channels. Use noise_channels=None."
             )
         batch, size, _ = self.split_shape(input_shape)
-        if self.filters is None:
-            return layout.image_shape(batch, size, self._noisy_channels(channels), self.data_format)
         self.check_border(size)
-        return layout.image_shape(batch, size, self.filters, self.data_format)
+        filters = self._noisy_channels(channels) if self.filters is None else self.filters
+        return layout.image_shape(batch, size, filters, self.data_format)
 
     def get_config(self):
         return {

@@ -50,8 +50,12 @@ class Padding2D(ImageLayer):
         self.padding = checks.pad_widths(self.owner, "padding", padding)
         self.mode = checks.padding_mode(self.owner, mode, name="mode")
 
+    @property
+    def border(self):
+        return self.padding, self.mode, "mode"
+
     def call(self, inputs):
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
         return pad2d(inputs, self.padding, self.mode, self.data_format)
 
     def compute_output_spec(self, inputs):
@@ -62,7 +66,7 @@ class Padding2D(ImageLayer):
 
     def compute_output_shape(self, input_shape):
         batch, size, channels = self.split_shape(input_shape)
-        checks.border(self.owner, size, self.padding, self.mode, name="mode")
+        self.check_border(size)
         size = tuple(
             None if n is None else n + sum(pad) for n, pad in zip(size, self.padding, strict=True)
         )

@@ -1,4 +1,4 @@
-"""Up-sampling without checkerboards."""
+"""Up-sampling that answers a constant with a constant."""
 
 import keras
 from keras import ops
@@ -12,12 +12,14 @@ from keras_cnnfix.ops.resize_conv import IMPLEMENTATIONS, has_polyphase, resize_
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
 class ResizeConv2D(ConvLayer):
-    """Resizes, then convolves: up-sampling that cannot draw a checkerboard.
+    """Resizes, then convolves: up-sampling without the checkerboard of uneven coverage.
 
         y = activation(conv(pad(resize(x)), kernel) + bias)
 
     Every output pixel is covered by the same number of taps, where a transposed convolution
-    covers some pixels more often than others. In place of
+    covers some pixels more often than others: a constant stays constant (up to the border with
+    `"zeros"`). The blocks of `"nearest"` and a non-linearity behind them leave a faint grid in what
+    is not constant, `"bilinear"` a much fainter one. In place of
     `Conv2DTranspose(filters, k, strides=s, padding="same")`.
 
     Shapes (`"channels_last"`; `"channels_first"` moves the channels next to `N`):
@@ -28,7 +30,8 @@ class ResizeConv2D(ConvLayer):
         filters: Number of output channels. At least 1.
         kernel_size: Taps (height, width) at the high resolution, an int or a pair. At least 1.
         size: Factor (height, width), a number or a pair. At least 1. A fraction is held exactly
-            as the decimal number that it is written as: 1.15 is 23/20.
+            as the decimal number that it is written as: 1.15 is 23/20. So is a
+            `fractions.Fraction`, or its text: "4/3".
         output_size: The exact output (height, width) in pixels, an int or a pair, in place of
             `size`; for targets that no factor describes. May also shrink.
         interpolation: `"nearest"`, `"bilinear"` or `"bicubic"`, with half-pixel centres.
@@ -99,7 +102,7 @@ class ResizeConv2D(ConvLayer):
         )
         self.filters = checks.positive_int(self.owner, "filters", filters)
         self._scales = checks.pair_of_scales(self.owner, "size", size)
-        self.size = tuple(int(s) if s.denominator == 1 else float(s) for s in self._scales)
+        self.size = tuple(checks.scale_for_config(scale) for scale in self._scales)
         if output_size is not None:
             output_size = checks.pair_of_ints(self.owner, "output_size", output_size)
             if self.size != (2, 2):
@@ -128,6 +131,9 @@ class ResizeConv2D(ConvLayer):
         if not backend.resize_compiles(self.interpolation):
             self.supports_jit = False
 
+    def bordered_size(self, size):
+        return resized(size, self._scales, self.output_size)
+
     def build(self, input_shape):
         channels = self.known_channels(input_shape)
         self.compute_output_shape(input_shape)
@@ -135,7 +141,7 @@ class ResizeConv2D(ConvLayer):
         self.add_kernel_and_bias(channels // self.groups, self.filters)
 
     def call(self, inputs):
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
         y = resize_conv2d(
             inputs,
             ops.convert_to_tensor(self.kernel),
@@ -153,9 +159,8 @@ class ResizeConv2D(ConvLayer):
     def compute_output_shape(self, input_shape):
         batch, size, channels = self.split_shape(input_shape)
         checks.divisible_channels(self.owner, channels, self.groups)
-        size = resized(size, self._scales, self.output_size)
         self.check_border(size)
-        return layout.image_shape(batch, size, self.filters, self.data_format)
+        return layout.image_shape(batch, self.bordered_size(size), self.filters, self.data_format)
 
     def get_config(self):
         return {

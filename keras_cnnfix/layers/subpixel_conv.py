@@ -41,7 +41,8 @@ class SubPixelConv(ConvLayer):
             as in `keras.layers.Conv2D`.
         activation, use_bias, bias_initializer, kernel_regularizer, bias_regularizer,
             activity_regularizer, kernel_constraint, bias_constraint: As in
-            `keras.layers.Conv2D`. The bias has `filters * sy * sx` entries.
+            `keras.layers.Conv2D`. The bias has `filters * sy * sx` entries, and starts with the
+            same value for all pixels of a block.
         **kwargs: `name`, `dtype` and `trainable`.
 
     Raises:
@@ -83,7 +84,7 @@ class SubPixelConv(ConvLayer):
     ):
         size = checks.pair_of_ints("SubPixelConv", "size", size)
         checks.one_of("SubPixelConv", "channel_order", channel_order, CHANNEL_ORDERS)
-        icnr_by_name = kernel_initializer == "icnr"
+        icnr_by_name = isinstance(kernel_initializer, str) and kernel_initializer == "icnr"
         if icnr_by_name:
             kernel_initializer = ICNR("glorot_uniform", size, channel_order)
         super().__init__(
@@ -104,36 +105,50 @@ class SubPixelConv(ConvLayer):
         self.filters = checks.positive_int(self.owner, "filters", filters)
         self.size = size
         self.channel_order = channel_order
-        self.smooth = bool(smooth)
+        self.smooth = checks.boolean(self.owner, "smooth", smooth)
         self._icnr_by_name = icnr_by_name
-        self._check_icnr()
+        self._check_icnr("kernel_initializer", "Use kernel_initializer='icnr'.")
+        self._check_icnr("bias_initializer", "Leave ICNR out: the bias starts even without it.")
+        # Values that are given as they are, one for each channel, are not drawn.
+        self._draws_bias = not hasattr(bias_initializer, "shape")
 
-    def _check_icnr(self):
-        icnr = self.kernel_initializer
-        if isinstance(icnr, ICNR) and (icnr.size, icnr.channel_order) != (
+    def _check_icnr(self, name, way_out):
+        icnr = getattr(self, name)
+        if isinstance(icnr, ICNR) and (icnr.size, icnr.channel_order, icnr.transposed) != (
             self.size,
             self.channel_order,
+            False,
         ):
             raise ValueError(
-                f"{self.owner}: `kernel_initializer` must be an ICNR of the layer's own size and "
+                f"{self.owner}: `{name}` must be an ICNR of the layer's own size and "
                 f"channel order. Received: ICNR(size={icnr.size}, "
-                f"channel_order={icnr.channel_order!r}) for size={self.size}, "
-                f"channel_order={self.channel_order!r}. Use kernel_initializer='icnr'."
+                f"channel_order={icnr.channel_order!r}, transposed={icnr.transposed}) for "
+                f"size={self.size}, channel_order={self.channel_order!r}. {way_out}"
             )
 
     def build(self, input_shape):
         channels = self.known_channels(input_shape)
         self.compute_output_shape(input_shape)
         self.input_channels = channels
-        self.add_kernel_and_bias(channels, self.filters * self.size[0] * self.size[1])
+        even_bias = None
+        if self._draws_bias and not isinstance(self.bias_initializer, ICNR):
+            # A bias of its own for each phase would be a checkerboard.
+            even_bias = ICNR(self.bias_initializer, self.size, self.channel_order)
+        self.add_kernel_and_bias(
+            channels,
+            self.filters * self.size[0] * self.size[1],
+            bias_initializer=even_bias,
+        )
 
     def call(self, inputs):
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
         x = pad2d(inputs, kernels.border_of(self.kernel_size), self.padding, self.data_format)
         y = backend.conv2d(x, ops.convert_to_tensor(self.kernel), (1, 1), 1, self.data_format)
         y = depth_to_space(self.add_bias(y), self.size, self.channel_order, self.data_format)
         y = self.activation(y)
-        return block_box_filter2d(y, self.size, self.data_format) if self.smooth else y
+        return (
+            block_box_filter2d(y, self.size, self.padding, self.data_format) if self.smooth else y
+        )
 
     def compute_output_shape(self, input_shape):
         batch, size, _ = self.split_shape(input_shape)

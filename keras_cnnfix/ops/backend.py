@@ -4,6 +4,7 @@ The only file that imports TensorFlow, JAX or PyTorch. Each branch has a test in
 `tests/ops/test_backend.py` that fails without it.
 """
 
+import contextlib
 import functools
 
 import keras
@@ -66,9 +67,9 @@ def depthwise_conv2d(x, taps, strides, data_format):
     # images take a tenth of the time (JAX 0.10). TensorFlow without oneDNN, and in float64, has no
     # depthwise convolution with unequal strides (TensorFlow 2.21); with it, and on PyTorch, see
     # `_one_channel_misread`. Inductor makes one pass of the sums, where it fails on the gradient of
-    # the convolution once sizes have changed (PyTorch 2.13).
+    # the convolution once sizes have changed (PyTorch 2.13). They serve unknown channels, too.
     in_one_pass = keras.backend.backend() == "jax" or is_compiled_by_torch()
-    if in_one_pass or strides[0] != strides[1]:
+    if in_one_pass or channels is None or strides[0] != strides[1]:
         for weights, stride, axis in zip(
             taps, strides, layout.spatial_axes(data_format), strict=True
         ):
@@ -413,13 +414,12 @@ def gradient(function, x, loss):
     """The gradient of `loss(function(x))` with respect to `x`; each backend has its own way.
 
     Args:
-        function: A Keras model, called in inference mode, or a function of a tensor.
-        x: Array or tensor; integers become Keras's float.
+        function: A Keras model or a torch module, called in inference mode, or a function of a
+            tensor.
+        x: Array or tensor, as for `as_taken_by`.
         loss: Function of the output to a scalar; None for half the sum of squares.
     """
-    x = ops.convert_to_tensor(x)
-    if "float" not in keras.backend.standardize_dtype(x.dtype):
-        x = ops.cast(x, keras.config.floatx())
+    x = as_taken_by(function, x)
     settings = {"training": False} if isinstance(function, keras.Model) else {}
 
     def value(x):
@@ -442,7 +442,63 @@ def gradient(function, x, loss):
     import torch
 
     x = x.detach().requires_grad_()
-    return torch.autograd.grad(value(x), x)[0]
+    with _evaluating(function):
+        return torch.autograd.grad(value(x), x)[0]
+
+
+def answer(function, x):
+    """What `function` makes of `x` in inference mode, without recording for a gradient.
+
+    Args:
+        function: A torch module, or a function of a tensor.
+        x: Array or tensor, given on as it is.
+    """
+    if keras.backend.backend() != "torch":
+        return function(x)
+    import torch
+
+    with torch.no_grad(), _evaluating(function):
+        return function(x)
+
+
+def is_torch_module(function):
+    """Whether it is a module of PyTorch, and not one of Keras's layers, which are modules there."""
+    if keras.backend.backend() != "torch" or isinstance(function, keras.Layer):
+        return False
+    import torch
+
+    return isinstance(function, torch.nn.Module)
+
+
+def as_taken_by(function, x):
+    """Array or tensor `x` as a floating tensor that `function` takes.
+
+    A torch module gets the dtype and the device of its weights. Otherwise NumPy arrays, which are
+    float64 by default rather than by choice, and integers become Keras's float.
+    """
+    by_default = isinstance(x, np.ndarray) and x.dtype == "float64"
+    x = ops.convert_to_tensor(x)
+    weights = function.parameters() if is_torch_module(function) else ()
+    weight = next((w for w in weights if w.is_floating_point()), None)
+    if weight is not None:
+        return x.to(weight)
+    if by_default or "float" not in keras.backend.standardize_dtype(x.dtype):
+        x = ops.cast(x, keras.config.floatx())
+    return x
+
+
+@contextlib.contextmanager
+def _evaluating(function):
+    """Puts a torch module into evaluation mode; each of its parts gets its own mode back."""
+    parts = list(function.modules()) if is_torch_module(function) else []
+    modes = [part.training for part in parts]
+    if parts:
+        function.eval()
+    try:
+        yield
+    finally:
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode
 
 
 def is_compiled_by_torch():
@@ -491,6 +547,10 @@ def reflect2d(x, pads, data_format):
 
 def resize2d(x, size, interpolation, antialias, data_format):
     """`ops.image.resize` to `size` (height, width), which may hold scalar tensors."""
+    if keras.backend.backend() == "tensorflow" and "float" in x.dtype.name and x.dtype.size < 4:
+        # Its antialiased resize has no gradient in half precision (TensorFlow 2.21).
+        y = resize2d(ops.cast(x, "float32"), size, interpolation, antialias, data_format)
+        return ops.cast(y, x.dtype)
     if keras.backend.backend() == "tensorflow" and not all(isinstance(n, int) for n in size):
         # `ops.image.resize` compares the size with 0 in Python, which TensorFlow refuses for a
         # tensor (Keras 3.14 to 3.15, https://github.com/keras-team/keras/pull/23315).

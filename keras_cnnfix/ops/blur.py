@@ -30,16 +30,17 @@ def blur_pool2d(x, kernel_size, strides, padding, data_format):
     return _filter2d(x, taps, strides, data_format)
 
 
-def block_box_filter2d(x, size, data_format):
-    """Mean over `sy x sx` pixels at every pixel, with the outermost blocks repeated as the border.
+def block_box_filter2d(x, size, padding, data_format):
+    """Mean over `sy x sx` pixels at every pixel, with whole blocks as the border.
 
-    After a depth-to-space with the same `size`, each mean holds every phase once, up to the
-    border: a constant stays constant whatever the weights before. An edge border would let one
-    phase through.
+    The border is the outermost block once more, or with `"wrap"` that of the other end. After a
+    depth-to-space with the same `size`, each mean holds every phase once, up to the border: a
+    constant stays constant whatever the weights before. An edge border would let one phase through.
 
     Args:
         x: Images of shape (N, H * sy, W * sx, C), or channels first.
         size: Pair (sy, sx).
+        padding: How the image was continued before: a mode of `pad2d`.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
@@ -49,7 +50,10 @@ def block_box_filter2d(x, size, data_format):
         Sugawara, Shiota, Kiya, Super-Resolution using Convolutional Neural Networks without Any
         Checkerboard Artifacts, ICIP 2018. https://arxiv.org/abs/1806.02658.
     """
-    x = _with_repeated_blocks(x, size, data_format)
+    if padding == "wrap":
+        x = pad2d(x, kernels.border_of(size), "wrap", data_format)
+    else:
+        x = _with_repeated_blocks(x, size, data_format)
     taps = tuple(kernels.box(n) for n in size)
     return _filter2d(x, taps, (1, 1), data_format)
 

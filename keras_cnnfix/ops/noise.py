@@ -17,6 +17,10 @@ class NoiseSeed(keras.random.SeedGenerator):
     same noise on TensorFlow and PyTorch. On JAX one draw is split among the devices.
     """
 
+    def __init__(self, seed=None, **kwargs):
+        # PyTorch keeps it in 31 bits and a sign (Keras 3.15).
+        super().__init__(seed if seed is None else seed % 2**31, **kwargs)
+
     def next(self, ordered=True):
         seed = super().next(ordered)
         replica = backend.replica()

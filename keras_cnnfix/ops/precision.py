@@ -6,4 +6,13 @@ from keras import ops
 
 def at_least_float32(x):
     """`x` in float32 if it is in half precision, otherwise as it is."""
-    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    return ops.cast(x, dtype_of_sums(x.dtype))
+
+
+def dtype_of_sums(dtype):
+    """`"float32"` for half precision, otherwise `dtype` itself, as a name.
+
+    Not `keras.backend.result_type`, which is float32 for float64 on JAX and PyTorch (Keras 3.15).
+    """
+    dtype = keras.backend.standardize_dtype(dtype)
+    return "float32" if dtype in ("float16", "bfloat16") else dtype

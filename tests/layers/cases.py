@@ -107,3 +107,23 @@ CASES: dict[str, tuple[Any, dict[str, Any], tuple[int, int, int]]] = {
         (5, 6, 3),
     ),
 }
+
+# Settings under which a circular shift by half an image of PERIOD pixels a side is a circular shift
+# of the answer, in addition to a wrapped border.
+PERIOD = 12
+PERIODIC: dict[str, dict[str, Any]] = {
+    "resize_conv": {"kernel_size": 5},
+    "resize_conv_exact": {"output_size": (14, 24)},
+    "subpixel_conv": {},
+    "subpixel_conv_smooth": {},
+    "nib": {"tile_size": 3},
+    "nib_conv": {"tile_size": 3},
+    "adaptive": {},
+    "adaptive_joint": {},
+    "blur_pool": {},
+    "blur_pool_wide": {},
+    "max_blur_pool": {"pool_size": 3},
+    "max_blur_pool_wide": {},
+    "padding": {},
+    "padding_uneven": {},
+}

@@ -1,10 +1,15 @@
 """What every layer says to an input that it cannot take, eagerly and in a symbolic model."""
 
+import inspect
+import json
+import re
+
 import keras
 import numpy as np
 import pytest
 from cases import CASES
 
+import keras_cnnfix as kc
 from images import to_format
 
 
@@ -68,16 +73,196 @@ def test_other_channels_than_those_of_the_weights_are_refused(case):
     _refuses(layer, other, rf"`inputs` must have the {channels} channels that the layer was built")
 
 
-def test_a_border_deeper_than_the_image_is_refused(case):
-    cls, settings, (_, _, channels) = CASES[case]
+def _with_a_deep_border(case, data_format="channels_last"):
+    """The layer with a border of 4 pixels, of the name and mode; None where any border fits."""
+    cls, settings, _ = CASES[case]
     border = "mode" if "padding" in case else "padding"
     mode = settings.get(border, "reflect")
     if mode in ("edge", "zeros"):
-        return
-    extra = {border: mode, "kernel_size": 9} if border == "padding" else {"padding": 9}
+        return None, border, mode
+    extra = {"kernel_size": 9} if border == "padding" else {"padding": 4}
     extra |= {"filters": 4} if cls.__name__ == "NIB" else {}
-    layer = cls(**{**settings, **extra})
+    return cls(**{**settings, **extra}, data_format=data_format), border, mode
+
+
+def test_a_border_deeper_than_the_image_is_refused(case):
+    layer, border, mode = _with_a_deep_border(case)
+    if layer is None:
+        return
     if getattr(layer, "output_size", None):
-        layer = cls(**{**settings, **extra, "output_size": 3})
-    images = np.ones((1, 1, 1, channels), "float32")
-    _refuses(layer, images, rf"`{border}` must fit the image: a '{mode}' border of \d pixels need")
+        layer = type(layer).from_config({**layer.get_config(), "output_size": 3})
+    images = np.ones((1, 1, 1, CASES[case][2][2]), "float32")
+    _refuses(layer, images, rf"`{border}` must fit the image: a '{mode}' border of 4 pixels needs")
+
+
+@pytest.mark.parametrize(
+    ("way", "data_format"),
+    [
+        ("predict", "channels_last"),
+        ("predict", "channels_first"),
+        ("fit", "channels_last"),
+        ("function", "channels_first"),
+        ("saved_model", "channels_last"),
+    ],
+)
+def test_it_is_refused_by_a_graph_that_does_not_know_sizes(
+    case, way, backend, data_format, tmp_path
+):
+    """On TensorFlow, where a graph has seen several sizes; elsewhere each size is known."""
+    layer, border, mode = _with_a_deep_border(case, data_format)
+    if layer is None or getattr(layer, "output_size", None):
+        return
+    if backend != "tensorflow" and way != "predict":
+        return
+    channels = CASES[case][2][2]
+    unknown = (None, None, channels) if data_format == "channels_last" else (channels, None, None)
+    # Not one that a functional model has checked.
+    model = keras.Sequential([layer])
+    answer = _ways(way, model, unknown, tmp_path)
+    good = [to_format(np.ones((2, *size, channels)), data_format) for size in [(9, 8), (8, 11)]]
+    for images in good:
+        answer(images)
+    # Of the image that the border is taken from.
+    received = 1 if "resize" not in case else int(layer.bordered_size((9, 1))[1])
+    message = (
+        rf"{type(layer).__name__}: `{border}` must fit the image: a '{mode}' border of 4 pixels "
+        rf"needs a width of at least \d\. Received: {border}='{mode}', width={received}\. Use a "
+        rf"smaller kernel or border, {border}='edge' or 'zeros', or a larger image\."
+    )
+    with pytest.raises(_errors(backend)) as refusal:
+        answer(to_format(np.ones((2, 9, 1, channels)), data_format))
+    # TensorFlow escapes quotes in what a graph asserts.
+    assert re.search(message, str(refusal.value).replace("\\'", "'"))
+
+
+def _ways(way, model, unknown, folder):
+    """The function of images that the model is, in each of the ways to run it."""
+    if way == "predict":
+        return lambda images: model.predict(images, verbose=0)
+    if way == "fit":
+        model.add(keras.layers.Conv2D(1, 1))  # Something to train.
+        model.compile("sgd", lambda _, y: keras.ops.mean(y))
+        return lambda images: model.fit(images, np.zeros(len(images)), verbose=0)
+    import tensorflow as tf
+
+    signature = tf.TensorSpec((None, *unknown), "float32")
+    if way == "function":
+        model.build((None, *unknown))
+        return tf.function(model, input_signature=[signature])
+    model.build((None, *unknown))
+    model.export(str(folder), format="tf_saved_model", input_signature=[signature], verbose=False)
+    loaded = tf.saved_model.load(str(folder))
+    return lambda images: loaded.serve(images)
+
+
+def _errors(backend):
+    """What our messages come as: on TensorFlow a graph can raise nothing else when it runs."""
+    if backend != "tensorflow":
+        return ValueError
+    import tensorflow as tf
+
+    return (ValueError, tf.errors.InvalidArgumentError)
+
+
+def test_a_compiled_graph_of_unknown_sizes_runs(case, backend):
+    """XLA cannot assert, and must not mind."""
+    if backend != "tensorflow" or "bicubic" in case:
+        return
+    import tensorflow as tf
+
+    cls, settings, (height, width, channels) = CASES[case]
+    layer = cls(**settings)
+    layer.build((None, None, None, channels))
+    signature = tf.TensorSpec((None, None, None, channels), "float32")
+    compiled = tf.function(layer, jit_compile=True, input_signature=[signature])
+    images = np.random.default_rng(0).normal(size=(2, height, width, channels)).astype("float32")
+    np.testing.assert_allclose(compiled(images), layer(images), rtol=1e-4, atol=1e-5)
+
+
+def test_channels_that_a_graph_does_not_know(case, backend):
+    """They may change where there are no weights; otherwise the message is that of a known one."""
+    if backend != "tensorflow":
+        return
+    import tensorflow as tf
+
+    layer = _layer(case)
+    height, width, channels = CASES[case][2]
+    if layer.weights == [] and any(name in case for name in ("blur_pool", "padding")):
+        graph = tf.function(layer, input_signature=[tf.TensorSpec([None] * 4, "float32")])
+        for count in (channels, 2 * channels):
+            images = np.ones((1, height, width, count), "float32")
+            np.testing.assert_allclose(graph(images), layer(images), rtol=1e-6)
+        return
+    layer.build((None, None, None, channels))
+    graph = tf.function(layer, input_signature=[tf.TensorSpec([None] * 4, "float32")])
+    assert graph(np.ones((1, height, width, channels), "float32")).shape[0] == 1
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match=rf"{type(layer).__name__}: `inputs` must have the {channels} channels that the layer "
+        rf"was built with\. Received: {2 * channels} channels",
+    ):
+        graph(np.ones((1, height, width, 2 * channels), "float32"))
+
+
+def test_an_empty_batch_gives_an_empty_answer(case, data_format):
+    layer = _layer(case, data_format)
+    none = to_format(np.ones((0, *CASES[case][2])), data_format)
+    y = layer(none)
+    assert tuple(y.shape) == layer.compute_output_shape(none.shape)
+    assert keras.backend.standardize_dtype(y.dtype) == "float32"
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [None, "text", 3, [], [np.ones((1, 6, 6, 4))] * 2, {"a": np.ones((1, 6, 6, 4))}],
+    ids=["None", "text", "number", "empty", "list", "dict"],
+)
+def test_what_is_not_one_tensor_is_refused(case, inputs):
+    layer = _layer(case)
+    message = (
+        rf"{type(layer).__name__}: `inputs` must be one tensor or array\. Received: inputs of "
+    )
+    with pytest.raises(ValueError, match=message):
+        layer(inputs)
+
+
+@pytest.mark.parametrize("dtype", [object, "complex64", "U1"])
+def test_arrays_of_no_real_numbers_are_refused(case, dtype):
+    layer = _layer(case)
+    images = np.zeros((1, *CASES[case][2]), dtype)
+    with pytest.raises(ValueError, match=rf"{type(layer).__name__}: `inputs` must be floating poi"):
+        layer(images)
+
+
+@pytest.mark.parametrize("name", ["use_bias", "smooth", "batch_norm", "fixed", "preserve_input"])
+def test_text_is_not_taken_as_true(case, name):
+    cls, settings, _ = CASES[case]
+    if name in inspect.signature(cls.__init__).parameters:
+        with pytest.raises(
+            ValueError, match=rf"{cls.__name__}: `{name}` must be True or False\. R"
+        ):
+            cls(**{**settings, name: "no"})
+
+
+@pytest.mark.parametrize("form", ["array", "tensor", "name", "class", "config", "None"])
+def test_kernels_start_from_what_conv2d_takes(form):
+    for cls, settings, shape in [
+        (kc.ResizeConv2D, {"filters": 4}, (3, 3, 4, 4)),
+        (kc.SubPixelConv, {"filters": 1}, (3, 3, 4, 4)),
+        (kc.NIB, {"filters": 4, "preserve_input": False}, (3, 3, 8, 4)),
+        (kc.AdaptiveAntiAlias, {"groups": 1}, (3, 3, 4, 9)),
+    ]:
+        start = {
+            "array": np.ones(shape, "float32"),
+            "tensor": keras.ops.ones(shape),
+            "name": "ones",
+            "class": keras.initializers.Ones,
+            "config": {"class_name": "Ones", "config": {}},
+            "None": None,
+        }[form]
+        layer = cls(**settings, kernel_initializer=start)
+        layer.build((None, 6, 6, 4))
+        kernel = keras.ops.convert_to_numpy(layer.kernel)
+        assert kernel.shape == shape
+        assert (kernel == 1).all() == (form != "None")
+        json.dumps(layer.get_config())

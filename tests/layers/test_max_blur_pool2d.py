@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 
 import keras_cnnfix as kc
 import oracle
-from images import apply, assert_close
+from images import apply, assert_close, to_format
 from keras_cnnfix.checks import PADDING_MODES
 
 
@@ -34,3 +35,14 @@ def test_max_blur_pool2d_matches_the_oracle(
 def test_bad_arguments_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         kc.MaxBlurPool2D(**settings)
+
+
+def test_a_window_that_wraps_around_more_than_the_image_is_refused(data_format):
+    images = to_format(np.ones((1, 4, 8, 3)), data_format)
+    message = (
+        r"MaxBlurPool2D: `padding` must fit the image: a 'wrap' border of 5 pixels needs a height "
+        r"of at least 5\. Received: padding='wrap', height=4\."
+    )
+    with pytest.raises(ValueError, match=message):
+        kc.MaxBlurPool2D((10, 2), padding="wrap", data_format=data_format)(images)
+    assert kc.MaxBlurPool2D((10, 2), data_format=data_format)(images).shape

@@ -176,7 +176,11 @@ def test_given_noise_works_in_a_functional_model(rng):
             r"call\. Received: distribution='blue', fixed=False\. Use fixed=True\.",
         ),
         ({"tile_size": 0}, r"NIB: `tile_size` must be an integer of at least 1"),
-        ({"seed": -1}, r"NIB: `seed` must be an integer of at least 0 and at most 4294967295\."),
+        ({"seed": -1}, r"NIB: `seed` must be an integer of at least 0\. .* seed=-1"),
+        ({"seed": 2**32}, r"NIB: `seed` must be an integer of at least 0 and at most 4294967295\."),
+        ({"fixed": "no"}, r"NIB: `fixed` must be True or False\. Received: fixed='no'"),
+        ({"preserve_input": 1}, r"NIB: `preserve_input` must be True or False\. Received: pres"),
+        ({"use_bias": "no"}, r"NIB: `use_bias` must be True or False\. Received: use_bias='no'"),
         ({"padding": "same"}, r"NIB: `padding` must be one of"),
     ],
 )
@@ -208,3 +212,31 @@ def test_given_noise_that_does_not_fit_is_refused(shape):
 def test_given_noise_of_integers_is_refused():
     with pytest.raises(ValueError, match=r"NIB: `noise` must be floating point\. Received: dtype="):
         kc.NIB()(np.ones((1, 4, 4, 3), "float32"), noise=np.ones((1, 4, 4, 1), "int32"))
+
+
+@pytest.mark.parametrize("noise", [0.5, "text", [[0.5]], {"a": 1}], ids=repr)
+def test_given_noise_that_is_no_tensor_is_refused(noise):
+    message = r"NIB: `noise` must be one tensor or array\. Received: noise of type"
+    with pytest.raises(ValueError, match=message):
+        kc.NIB()(np.ones((1, 4, 4, 3), "float32"), noise=noise)
+    with pytest.raises(ValueError, match=message):
+        kc.NIB()(keras.KerasTensor((1, 4, 4, 3)), noise=noise)
+
+
+def test_given_noise_of_another_rank_is_refused():
+    with pytest.raises(ValueError, match=r"NIB: `noise` must have 4 dimensions"):
+        kc.NIB()(np.ones((1, 4, 4, 3), "float32"), noise=np.ones((4, 4), "float32"))
+
+
+@pytest.mark.parametrize("seed", [2**31 - 1, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_every_seed_draws(seed, fixed):
+    layer = kc.NIB(seed=seed, fixed=fixed)
+    y = from_format(layer(np.zeros((1, 8, 8, 1), "float32")), "channels_last")
+    assert y.std() > 0.1
+    assert layer.get_config()["seed"] == seed
+
+
+def test_an_empty_batch_with_its_noise():
+    none = np.ones((0, 4, 4, 3), "float32")
+    assert kc.NIB()(none, noise=np.ones((0, 4, 4, 1), "float32")).shape == (0, 4, 4, 6)

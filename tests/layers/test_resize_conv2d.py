@@ -1,10 +1,12 @@
+from fractions import Fraction
+
 import keras
 import numpy as np
 import pytest
 
 import keras_cnnfix as kc
 import oracle
-from images import answer_with_random_weights, assert_close, to_format
+from images import answer_with_random_weights, assert_close, from_format, to_format
 from keras_cnnfix.checks import PADDING_MODES
 
 
@@ -143,3 +145,20 @@ def test_the_border_is_measured_on_the_resized_image():
     ):
         kc.ResizeConv2D(4, 5)(images)
     assert kc.ResizeConv2D(4, 5, size=3)(images).shape == (1, 3, 12, 4)
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"),
+    [(Fraction(4, 3), "4/3"), (Fraction(3, 2), 1.5), (Fraction(2), 2), ("7/3", "7/3")],
+    ids=str,
+)
+def test_a_fraction_comes_back_from_a_file_exactly(size, kept, tmp_path, rng):
+    images = rng.normal(size=(1, 6, 9, 2)).astype("float32")
+    model = keras.Sequential([keras.Input((6, 9, 2)), kc.ResizeConv2D(3, size=size)])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.layers[-1].get_config()["size"] == (kept, kept)
+    out = tuple(int(n * Fraction(size)) for n in (6, 9))
+    kernel, bias = (keras.ops.convert_to_numpy(w) for w in model.weights)
+    expected = oracle.resize_conv2d(images, kernel, bias, out, "nearest", "reflect")
+    assert_close(from_format(loaded(images), "channels_last"), expected, 5e-6)

@@ -53,16 +53,52 @@ def test_the_layer_is_torchs_pixel_shuffle_of_a_convolution(rng):
 @pytest.mark.parametrize("size", [2, 3, (1, 4)], ids=str)
 def test_with_icnr_it_starts_as_nearest_resize_of_a_convolution(order, size, data_format, rng):
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
-    layer = kc.SubPixelConv(4, size=size, channel_order=order, data_format=data_format)
+    layer = kc.SubPixelConv(
+        4, size=size, channel_order=order, data_format=data_format, bias_initializer="normal"
+    )
     layer.build(to_format(images, data_format).shape)
     y = apply(layer, images, data_format)
     sy, sx = layer.size
     blocks = y.reshape(2, 5, sy, 6, sx, 4)
     np.testing.assert_allclose(blocks, np.broadcast_to(blocks[:, :, :1, :, :1], blocks.shape))
     kernel = keras.ops.convert_to_numpy(layer.kernel)
-    phase = kernel[..., :4] if order == "dcr" else kernel[..., :: sy * sx]
-    expected = oracle.conv2d(oracle.pad(images, ((1, 1), (1, 1)), "reflect"), phase, None)
+    bias = keras.ops.convert_to_numpy(layer.bias)
+    assert bias.shape == (4 * sy * sx,)
+    assert np.unique(bias).size == 4
+    phase = slice(4) if order == "dcr" else slice(None, None, sy * sx)
+    padded = oracle.pad(images, ((1, 1), (1, 1)), "reflect")
+    expected = oracle.conv2d(padded, kernel[..., phase], bias[phase])
     assert_close(blocks[:, :, 0, :, 0], expected, 2e-6)
+
+
+def test_the_config_keeps_the_bias_initializer_that_was_given():
+    layer = kc.SubPixelConv(4, bias_initializer=keras.initializers.RandomNormal(seed=3))
+    twin = kc.SubPixelConv.from_config(layer.get_config())
+    assert isinstance(twin.bias_initializer, keras.initializers.RandomNormal)
+    for each in (layer, twin):
+        each.build((None, None, None, 3))
+    biases = [keras.ops.convert_to_numpy(each.bias) for each in (layer, twin)]
+    np.testing.assert_array_equal(*biases)
+
+
+@pytest.mark.parametrize("draws", [None, kc.ICNR("normal")], ids=["None", "ICNR"])
+def test_a_bias_that_is_none_or_icnr_starts_even(draws):
+    layer = kc.SubPixelConv(2, bias_initializer=draws)
+    layer.build((None, None, None, 3))
+    bias = keras.ops.convert_to_numpy(layer.bias).reshape(4, 2)
+    np.testing.assert_array_equal(bias, bias[[0] * 4])
+    assert np.std(bias) > 0
+
+
+def test_values_that_are_given_are_taken_as_they_are(rng):
+    kernel = rng.normal(size=(3, 3, 3, 8)).astype("float32")
+    bias = rng.normal(size=8).astype("float32")
+    layer = kc.SubPixelConv(
+        2, kernel_initializer=kernel, bias_initializer=keras.ops.convert_to_tensor(bias)
+    )
+    layer.build((None, None, None, 3))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.kernel), kernel)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.bias), bias)
 
 
 def test_with_another_initializer_it_starts_with_a_checkerboard():
@@ -105,8 +141,18 @@ def test_icnr_by_name_is_kept_by_name_and_by_object_as_an_object():
         (
             {"kernel_initializer": kc.ICNR(size=3)},
             r"SubPixelConv: `kernel_initializer` must be an ICNR of the layer's own size and "
-            r"channel order\. Received: ICNR\(size=\(3, 3\), channel_order='dcr'\) for "
-            r"size=\(2, 2\), channel_order='dcr'\. Use kernel_initializer='icnr'\.",
+            r"channel order\. Received: ICNR\(size=\(3, 3\), channel_order='dcr', "
+            r"transposed=False\) for size=\(2, 2\), channel_order='dcr'\. "
+            r"Use kernel_initializer='icnr'\.",
+        ),
+        (
+            {"kernel_initializer": kc.ICNR(transposed=True)},
+            r"must be an ICNR of .* transposed=True",
+        ),
+        (
+            {"bias_initializer": kc.ICNR(size=3)},
+            r"SubPixelConv: `bias_initializer` must be an ICNR of the layer's own size .* Leave "
+            r"ICNR out: the bias starts even without it\.",
         ),
         ({"kernel_initializer": kc.ICNR(channel_order="crd")}, r"must be an ICNR of the layer's o"),
     ],

@@ -101,21 +101,22 @@ def test_roll_in_roll_out(shift, kernel, stride):
     assert_close(rolled, np.roll(y, shift, axis=2), 1e-6)
 
 
+@pytest.mark.parametrize("padding", ["reflect", "wrap"])
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 2), (1, 5)], ids=str)
-def test_block_box_filter2d_matches_the_oracle(size, data_format, rng):
+def test_block_box_filter2d_matches_the_oracle(size, padding, data_format, rng):
     images = rng.normal(size=(2, 4 * size[0], 3 * size[1], 3)).astype("float32")
     assert_close(
-        apply(lambda x: block_box_filter2d(x, size, data_format), images, data_format),
-        oracle.block_box_filter(images, size),
+        apply(lambda x: block_box_filter2d(x, size, padding, data_format), images, data_format),
+        oracle.block_box_filter(images, size, padding),
         1e-6,
     )
 
 
-@given(sy=st.integers(1, 5), sx=st.integers(1, 5))
-def test_block_box_filter2d_removes_any_pattern_that_repeats_with_the_block(sy, sx):
+@given(sy=st.integers(1, 5), sx=st.integers(1, 5), padding=st.sampled_from(["reflect", "wrap"]))
+def test_block_box_filter2d_removes_any_pattern_that_repeats_with_the_block(sy, sx, padding):
     block = np.random.default_rng(sy).normal(size=(1, sy, sx, 2)).astype("float32")
     y = apply(
-        lambda x: block_box_filter2d(x, (sy, sx), "channels_last"),
+        lambda x: block_box_filter2d(x, (sy, sx), padding, "channels_last"),
         np.tile(block, (1, 3, 2, 1)),
         "channels_last",
     )
