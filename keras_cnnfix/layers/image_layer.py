@@ -4,8 +4,7 @@ import keras
 from keras import ops
 
 from keras_cnnfix import checks
-from keras_cnnfix.ops import layout
-from keras_cnnfix.ops.backend_assertions import asserted
+from keras_cnnfix.ops import backend, layout
 
 NO_BORDER = ((0, 0), (0, 0)), "zeros"
 
@@ -88,7 +87,7 @@ class ImageLayer(keras.layers.Layer):
             channels = shape[layout.channel_axis(self.data_format)]
             rules.append((channels == self.input_channels, self._other_channels(), channels))
         known = layout.image_shape(None, (None, None), self.input_channels, self.data_format)
-        return asserted(inputs, rules, known)
+        return backend.asserted(inputs, rules, known)
 
     def check_border(self, size):
         """Raises where the border is deeper than the image, for inputs of `size`."""

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_cnnfix import checks
 from keras_cnnfix.layers.conv_settings import ConvLayer
-from keras_cnnfix.ops import backend, layout
+from keras_cnnfix.ops import layout
 from keras_cnnfix.ops.resize import INTERPOLATIONS, resized
 from keras_cnnfix.ops.resize_conv import IMPLEMENTATIONS, has_polyphase, resize_conv2d
 
@@ -128,8 +128,6 @@ class ResizeConv2D(ConvLayer):
                 f"output_size={output_size!r}, interpolation={interpolation!r}. Use "
                 f"implementation='auto'."
             )
-        if not backend.resize_compiles(self.interpolation):
-            self.supports_jit = False
 
     def bordered_size(self, size):
         return resized(size, self._scales, self.output_size)

@@ -69,7 +69,7 @@ def _filtered(x, logits, kernel_size, strides, groups, normalization, data_forma
     sums = 0.0
     for tap, shifted in enumerate(_taps(x, kernel_size, strides, size, data_format)):
         # One tap of every group, its axis of length 1 standing for the channels of the group.
-        weights = layout.every(filters, tap, 1, 1, taps_axis)
+        weights = backend.every(filters, tap, 1, 1, taps_axis)
         sums += weights * ops.cast(ops.reshape(shifted, pixels), filters.dtype)
     return ops.cast(ops.reshape(sums, layout.image_shape(-1, size, channels, data_format)), x.dtype)
 

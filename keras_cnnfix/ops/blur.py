@@ -63,9 +63,9 @@ def _with_repeated_blocks(x, size, data_format):
         before, after = kernels.sides(n)
         parts = [x]
         if before:
-            parts.insert(0, layout.last(backend.first(x, n, axis), before, axis))
+            parts.insert(0, backend.last(backend.first(x, n, axis), before, axis))
         if after:
-            parts.append(layout.first(backend.last(x, n, axis), after, axis))
+            parts.append(backend.first(backend.last(x, n, axis), after, axis))
         x = ops.concatenate(parts, axis=axis)
     return x
 

@@ -49,24 +49,6 @@ def pads_per_axis(pads, data_format):
     return image_shape((0, 0), pads, (0, 0), data_format)
 
 
-def every(x, start, count, stride, axis):
-    """The `count` entries along `axis` that begin at `start` and lie `stride` apart.
-
-    `count` may be a scalar tensor.
-    """
-    return x[_at(axis, slice(start, start + (count - 1) * stride + 1, stride))]
-
-
-def first(x, count, axis):
-    """The first `count` entries along `axis`."""
-    return x[_at(axis, slice(0, count))]
-
-
-def last(x, count, axis):
-    """The last `count` entries along `axis`, `count` at least 1."""
-    return x[_at(axis, slice(-count, None))]
-
-
 def interleave(phases, axis):
     """Entry `len(phases) * i + r` along `axis` is entry `i` of `phases[r]`."""
     shape = list(ops.shape(phases[0]))
@@ -98,7 +80,3 @@ def as_channels_last(x, data_format):
 def from_channels_last(x, data_format):
     """A `channels_last` tensor in `data_format`."""
     return x if data_format == "channels_last" else to_channels_first(x)
-
-
-def _at(axis, index):
-    return (slice(None),) * axis + (index,)

@@ -112,5 +112,5 @@ def add_noise(x, noise, mode, data_format):
     if mode == "symmetric":
         return ops.concatenate([x + noise, x - noise], axis=axis)
     # One noise map may serve the whole batch.
-    noise = noise + ops.zeros_like(layout.first(x, 1, axis))
+    noise = noise + ops.zeros_like(backend.first(x, 1, axis))
     return ops.concatenate([x, noise], axis=axis)

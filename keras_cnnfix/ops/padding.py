@@ -46,7 +46,7 @@ def pad2d(x, pads, mode, data_format):
 
 
 def _edge(x, before, after, axis):
-    return [layout.first(x, 1, axis)] * before, [layout.last(x, 1, axis)] * after
+    return [backend.first(x, 1, axis)] * before, [backend.last(x, 1, axis)] * after
 
 
 def _symmetric(x, before, after, axis):

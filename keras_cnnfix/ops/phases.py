@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_cnnfix.ops import backend, kernels, layout
+from keras_cnnfix.ops import backend, kernels
 
 
 class Term(NamedTuple):
@@ -46,26 +46,16 @@ def tap_sums(taps, factor, interpolation, padding, axis):
     Returns:
         A list of `factor` tensors of the shape of each tap.
     """
-    return _apply(_sums_of(len(taps), factor, interpolation, padding)[0], taps, axis)
-
-
-def transposed_tap_sums(phases, kernel_size, interpolation, padding, axis):
-    """The transpose of `tap_sums`: from the gradients with respect to the phases, a list of those
-    with respect to each of `kernel_size` taps.
-    """
-    lines = _sums_of(kernel_size, len(phases), interpolation, padding)[1]
-    least = max(map(_least, lines))
-    return _apply(lines, [backend.at_least(phase, least, axis) for phase in phases], axis)
+    sums = _sums_of(len(taps), factor, interpolation, padding)
+    return [_sum_of(phase, taps, axis) for phase in sums]
 
 
 def can_sum_taps(n, kernel_size, factor, interpolation, padding):
-    """Whether `tap_sums` and its transpose serve an axis of `n` pixels (None: unknown): not where
-    one pixel reads beyond both ends. Where the size is unknown, the transpose may ask for more.
+    """Whether `tap_sums` serves an axis of `n` pixels (None: unknown): not where one pixel reads
+    beyond both ends.
     """
-    lines, transposed_lines = _sums_of(kernel_size, factor, interpolation, padding)
-    if n is None:
-        return fewest_pixels(kernel_size, factor, padding) >= max(map(_least, lines))
-    return n >= max(map(_least, lines + transposed_lines))
+    n = fewest_pixels(kernel_size, factor, padding) if n is None else n
+    return n >= max(map(_least, _sums_of(kernel_size, factor, interpolation, padding)))
 
 
 def fewest_pixels(kernel_size, factor, padding):
@@ -83,10 +73,19 @@ def _least(sums):
 
 @functools.cache
 def _sums_of(kernel_size, factor, interpolation, padding):
-    """`tap_sums` and its transpose, read off the matrix of an axis that is long enough."""
+    """The `Sums` of each phase, read off the matrix of an axis that is long enough."""
     n = 4 * kernel_size + 8
     matrix = _matrix(n, kernel_size, factor, interpolation, padding)
-    return _read_off(matrix), _read_off(matrix.transpose(2, 3, 0, 1))
+    found = []
+    for rows in matrix:
+        middle = n // 2
+        inside = [Term(i, j - middle, weight) for i, j, weight in _terms(rows[middle])]
+        odd = [m for m in range(n) if not _follows(rows[m], m, inside)]
+        head = range(max((m + 1 for m in odd if m < middle), default=0))
+        tail = range(min((m for m in odd if m > middle), default=n), n)
+        ends = [tuple(tuple(_from_nearest_end(rows[m])) for m in end) for end in (head, tail)]
+        found.append(Sums(tuple(inside), *ends))
+    return tuple(found)
 
 
 def _matrix(n, kernel_size, factor, interpolation, padding):
@@ -100,8 +99,10 @@ def _matrix(n, kernel_size, factor, interpolation, padding):
         if interpolation == "nearest":
             resize[i, i // factor] = 1
         else:
-            resize[i, max(left, 0)] += left + 1 - position
-            resize[i, min(left + 1, n - 1)] += position - left
+            left, right = left % n if padding == "wrap" else max(left, 0), left + 1
+            right = right % n if padding == "wrap" else min(right, n - 1)
+            resize[i, left] += 1 - position % 1
+            resize[i, right] += position % 1
     before, after = kernels.sides(kernel_size)
     mode = {"zeros": "constant"}.get(padding, padding)
     # 0 stands for no pixel.
@@ -112,24 +113,6 @@ def _matrix(n, kernel_size, factor, interpolation, padding):
             if padded[i + tap]:
                 matrix[i % factor, i // factor, tap] = resize[padded[i + tap] - 1]
     return matrix
-
-
-def _read_off(matrix):
-    """The `Sums` of each line of a matrix (results, n, images, n)."""
-    _, n, _, _ = matrix.shape
-    middle = n // 2
-    found = []
-    for rows in matrix:
-        inside = [
-            Term(image, position - middle, weight)
-            for image, position, weight in _terms(rows[middle])
-        ]
-        odd = [m for m in range(n) if not _follows(rows[m], m, inside)]
-        head = range(max((m + 1 for m in odd if m < middle), default=0))
-        tail = range(min((m for m in odd if m > middle), default=n), n)
-        ends = [tuple(tuple(_from_nearest_end(rows[m])) for m in end) for end in (head, tail)]
-        found.append(Sums(tuple(inside), *ends))
-    return tuple(found)
 
 
 def _terms(row):
@@ -152,30 +135,26 @@ def _from_nearest_end(row):
         yield Term(image, position if position < n // 2 else position - n, weight)
 
 
-def _apply(lines, images, axis):
-    return [_sum_of(sums, images, axis) for sums in lines]
-
-
 def _sum_of(sums, images, axis):
-    count = ops.shape(images[0])[axis] - len(sums.head) - len(sums.tail)
+    size = ops.shape(images[0])[axis]
+    count = size - len(sums.head) - len(sums.tail)
     # Images at the same offset are summed before they are shifted.
     by_offset: dict[int, list] = {}
     for image, offset, weight in sums.inside:
         by_offset.setdefault(offset, []).append(_times(images[image], weight))
     inside = [
-        layout.every(_add(terms), len(sums.head) + offset, count, 1, axis)
+        backend.every(_add(terms), len(sums.head) + offset, count, 1, axis)
         for offset, terms in by_offset.items()
     ]
 
     def pixel(terms):
         if not terms:
-            return ops.zeros_like(backend.pixel(images[0], 0, False, axis))
-        return _add(
-            [
-                _times(backend.pixel(images[i], max(j, -1 - j), j < 0, axis), weight)
-                for i, j, weight in terms
-            ]
-        )
+            return ops.zeros_like(backend.first(images[0], 1, axis))
+        pixels = [
+            _times(backend.every(images[i], j if j >= 0 else size + j, 1, 1, axis), weight)
+            for i, j, weight in terms
+        ]
+        return _add(pixels)
 
     parts = [*map(pixel, sums.head), _add(inside), *map(pixel, sums.tail)]
     return ops.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0]

@@ -1,18 +1,22 @@
 """Up-sampling by interpolation."""
 
+from fractions import Fraction
+
 import numpy as np
 from keras import ops
 
 from keras_cnnfix.ops import backend, layout
+from keras_cnnfix.ops.precision import at_least_float32, dtype_of_sums
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+MOST_PIXELS = 2**15  # a side, that a graph of unknown sizes counts exactly
 
 
-def resize2d(x, size, output_size, interpolation, data_format):
+def resize2d(x, size, output_size, interpolation, padding, data_format):
     """Resizes images with half-pixel centres: output `i` samples at `(i + 1/2) * in/out - 1/2`.
 
     Nearest takes pixel `floor((i + 1/2) * in/out)`. Bicubic is Keys' kernel with a = -1/2,
-    antialiased where it shrinks (the only bicubic that the backends agree on).
+    antialiased where it shrinks, of the pixels that there are.
 
     Args:
         x: Images of shape (N, H, W, C), or (N, C, H, W) in `"channels_first"`.
@@ -20,6 +24,8 @@ def resize2d(x, size, output_size, interpolation, data_format):
             given.
         output_size: The exact (height, width) in pixels, or None for `H * size`, rounded down.
         interpolation: `"nearest"`, `"bilinear"` or `"bicubic"`.
+        padding: Of what follows, a mode of `pad2d`: with `"wrap"` the image goes on at its other
+            end here, too. Otherwise it is resized by itself.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
@@ -28,18 +34,19 @@ def resize2d(x, size, output_size, interpolation, data_format):
     Source:
         Keys, Cubic Convolution Interpolation for Digital Image Processing, IEEE TASSP 1981.
     """
+    # Not `ops.image.resize`: under XLA on TensorFlow its nearest has no gradient, its bilinear is
+    # wrong for factors 3 and 5 and its bicubic fails, as do second derivatives; its nearest does
+    # not export from PyTorch to ONNX, nor its sizes where a graph does not know them; and none can
+    # wrap (TensorFlow 2.21, PyTorch 2.13, Keras 3.15).
     sizes = resized(layout.spatial_size(ops.shape(x), data_format), size, output_size)
-    if interpolation == "bicubic":
-        return backend.resize2d(x, sizes, interpolation, True, data_format)
-    # Not `ops.image.resize`: under XLA on TensorFlow its nearest has no gradient and its bilinear
-    # is wrong for factors 3 and 5, and its nearest does not export from PyTorch to ONNX
-    # (TensorFlow 2.21, Keras 3.15).
     by_integer, to_any_size = _RESIZERS[interpolation]
     for axis, factor, out in zip(layout.spatial_axes(data_format), size, sizes, strict=True):
+        if output_size is None and factor == 1:
+            continue
         if output_size is None and factor.denominator == 1:
-            x = by_integer(x, factor.numerator, axis)
+            x = by_integer(x, factor.numerator, axis, padding == "wrap")
         else:
-            x = to_any_size(x, out, axis)
+            x = to_any_size(x, out, axis, padding == "wrap")
     return x
 
 
@@ -53,30 +60,51 @@ def resized(sizes, size, output_size):
     if output_size is not None:
         return output_size
     return tuple(
-        None if n is None else n * factor.numerator // factor.denominator
-        for n, factor in zip(sizes, size, strict=True)
+        None if n is None else _times(n, factor) for n, factor in zip(sizes, size, strict=True)
     )
 
 
-def _nearest_by(x, factor, axis):
+def _times(n, factor):
+    """`n * factor`, rounded down: an int, or a tensor of up to `MOST_PIXELS`."""
+    if not isinstance(n, int):
+        factor = _as_counted(factor)
+    whole, part = divmod(factor.numerator, factor.denominator)
+    return n * whole + n * part // factor.denominator
+
+
+def _as_counted(factor):
+    """The fraction of a denominator up to `MOST_PIXELS` that gives the same whole part of
+    `n * factor` for every `n` up to there: 32 bits hold what `factor` itself would overflow.
+
+    It is the largest that is not above `factor`, its neighbour in a Farey sequence.
+    """
+    nearest = factor.limit_denominator(MOST_PIXELS)
+    if nearest <= factor:
+        return nearest
+    p, q = nearest.numerator, nearest.denominator
+    denominator = MOST_PIXELS - (MOST_PIXELS - pow(p, -1, q)) % q if q > 1 else MOST_PIXELS
+    return Fraction((p * denominator - 1) // q, denominator)
+
+
+def _nearest_by(x, factor, axis, wrap):
     # Not `ops.repeat`: on TensorFlow it is a tile, which LiteRT has not in 16 bits.
     return layout.interleave([x] * factor, axis)
 
 
-def _nearest_to(x, out, axis):
-    n = ops.shape(x)[axis]
+def _nearest_to(x, out, axis, wrap):
+    n, i = _positions(ops.shape(x)[axis], out)
     # In integers: a float falls just below the whole number at sizes such as 40 -> 46.
-    source = (2 * _arange(n, out) + 1) * n // (2 * out)
-    return backend.take(x, ops.convert_to_tensor(source), axis)
+    return backend.take(x, (2 * i + 1) * n // (2 * out), axis)
 
 
-def _bilinear_by(x, factor, axis):
+def _bilinear_by(x, factor, axis, wrap):
     # Phase `r` holds the pixels `r, factor + r, ...`: means of two neighbours, with the same
     # weights at every pixel.
     n = ops.shape(x)[axis]
-    first, last = layout.first(x, 1, axis), layout.last(x, 1, axis)
-    x = ops.concatenate([first, x, last], axis=axis)
-    neighbours = [layout.every(x, start, n, 1, axis) for start in range(3)]
+    ends = [backend.first(x, 1, axis), backend.last(x, 1, axis)]
+    before, after = reversed(ends) if wrap else ends
+    x = ops.concatenate([before, x, after], axis=axis)
+    neighbours = [backend.every(x, start, n, 1, axis) for start in range(3)]
     phases = []
     for phase in range(factor):
         position = (2 * phase + 1 + factor) / (2 * factor)  # 1 is the centre of the pixel itself
@@ -88,28 +116,76 @@ def _bilinear_by(x, factor, axis):
     return layout.interleave(phases, axis)
 
 
-def _bilinear_to(x, out, axis):
-    n = ops.shape(x)[axis]
+def _bilinear_to(x, out, axis, wrap):
+    n, i = _positions(ops.shape(x)[axis], out)
     # Twice `out` times the position of each centre, plus one pixel so that none is negative (an
     # ONNX division rounds those towards zero): whole numbers, so that none is rounded.
-    position = (2 * _arange(n, out) + 1) * n + out
+    position = (2 * i + 1) * n + out
     right = position // (2 * out)
-    right_weight = ops.cast(position - right * (2 * out), "float32") / ops.cast(2 * out, "float32")
+    exact = dtype_of_sums(x.dtype)
+    right_weight = ops.cast(position - right * (2 * out), exact) / ops.cast(2 * out, exact)
     right_weight = layout.along(ops.cast(right_weight, x.dtype), axis)
     # Beyond the outermost centres both neighbours are the outermost pixel.
-    left, right = (ops.clip(ops.convert_to_tensor(i), 0, n - 1) for i in (right - 1, right))
+    left, right = (
+        (j + n) % n if wrap else _where_known(n, out).clip(j, 0, n - 1) for j in (right - 1, right)
+    )
     return backend.take(x, left, axis) * (1 - right_weight) + (
         backend.take(x, right, axis) * right_weight
     )
 
 
-def _arange(n, out):
-    """The output positions: in NumPy where the sizes `n` and `out` are known, so that the index
-    arithmetic on them is done once, when traced. (Inductor of PyTorch 2.13 fails to compile it.)
+def _bicubic_by(x, factor, axis, wrap):
+    return _bicubic_to(x, ops.shape(x)[axis] * factor, axis, wrap)
+
+
+def _bicubic_to(x, out, axis, wrap):
+    n, i = _positions(ops.shape(x)[axis], out)
+    count = _where_known(n, out)
+    # The kernel is stretched where it shrinks. All in units of half an output step.
+    width = count.maximum(n, out)
+    taps = (4 * width + out - 1) // out
+    centre = (2 * i[:, None] + 1) * n
+    before = centre - 4 * width - out + 2 * out * taps  # Not negative, as in `_bilinear_to`.
+    pixel = before // (2 * out) + 1 - taps + count.arange(taps)
+    exact = dtype_of_sums(x.dtype)
+    distance = ops.cast(count.abs((2 * pixel + 1) * out - centre), exact)
+    weight = _keys(distance / ops.cast(2 * width, exact))
+    if not wrap:
+        weight = weight * ops.cast((pixel >= 0) & (pixel < n), exact)
+    weight = weight / ops.sum(weight, axis=1, keepdims=True)
+    source = (pixel + taps * n) % n if wrap else count.clip(pixel, 0, n - 1)
+    # An axis of taps behind that of the outputs.
+    shape = [*ops.shape(x)]
+    shape[0], shape[axis : axis + 1] = -1, (out, taps)
+    copies = ops.reshape(backend.take(x, count.reshape(source, (-1,)), axis), shape)
+    weight = ops.reshape(weight, (1,) * axis + (out, taps) + (1,) * (3 - axis))
+    return ops.cast(ops.sum(at_least_float32(copies) * weight, axis=axis + 1), x.dtype)
+
+
+def _keys(distance):
+    """Keys' cubic kernel with a = -1/2, of distances in pixels, at least 0."""
+    near = (1.5 * distance - 2.5) * distance * distance + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return ops.where(distance < 1, near, ops.where(distance < 2, far, 0))
+
+
+def _where_known(n, out):
+    """What counts pixels: NumPy, once, when traced, if the sizes `n` and `out` are known.
+    (Inductor of PyTorch 2.13 fails to compile it.)
     """
-    if isinstance(n, int) and isinstance(out, int):
-        return np.arange(out)
-    return ops.arange(out, dtype="int32")
+    return np if isinstance(n, int) and isinstance(out, int) else ops
 
 
-_RESIZERS = {"nearest": (_nearest_by, _nearest_to), "bilinear": (_bilinear_by, _bilinear_to)}
+def _positions(n, out):
+    """`n`, and the positions of the outputs, such that their products fit."""
+    if _where_known(n, out) is np:
+        return n, np.arange(out)
+    dtype = backend.widest_int()
+    return ops.cast(n, dtype), ops.arange(out, dtype=dtype)
+
+
+_RESIZERS = {
+    "nearest": (_nearest_by, _nearest_to),
+    "bilinear": (_bilinear_by, _bilinear_to),
+    "bicubic": (_bicubic_by, _bicubic_to),
+}

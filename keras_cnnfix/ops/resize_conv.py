@@ -7,14 +7,14 @@
 `docs/performance.md` derives the last two, and shows what each costs.
 """
 
-from math import prod
+from fractions import Fraction
 
 import numpy as np
 from keras import ops
 
 from keras_cnnfix.ops import backend, kernels, layout
 from keras_cnnfix.ops.padding import pad2d
-from keras_cnnfix.ops.phases import can_sum_taps, fewest_pixels, tap_sums, transposed_tap_sums
+from keras_cnnfix.ops.phases import can_sum_taps, fewest_pixels, tap_sums
 from keras_cnnfix.ops.precision import at_least_float32
 from keras_cnnfix.ops.resize import resize2d
 
@@ -67,53 +67,39 @@ def has_polyphase(size, output_size, interpolation):
 def fastest_form(implementation, sizes, kernel_shape, factors, interpolation, padding, groups):
     """Which form is taken: `"plain"`, `"products"` or `"transposed"`. The one place that decides.
 
-    Per pixel of the small image and filter, the transposed form multiplies more, and the products
-    move more numbers through memory: one for each tap, which is written, shifted and summed, and
-    one for each pixel of the result. What it costs to move one, in multiplications, is
-    `backend.cost_of_moving`.
+    The products multiply least, the transposed form moves fewer numbers through memory: so the
+    number of channels decides (`backend.channels_for_products`).
 
     Args:
         implementation: `"auto"` or `"polyphase"`.
-        sizes: Height and width of the small image, None where unknown.
+        sizes: Height and width of the small image, None (or a tensor) where unknown.
         kernel_shape: (kh, kw, C // groups, filters).
         factors: Pair of ints: how many pixels each pixel becomes.
         interpolation, padding, groups: As `resize_conv2d` takes them.
     """
     *kernel_size, channels, _ = kernel_shape
-    axes = list(zip(sizes, kernel_size, factors, strict=True))
-    if backend.is_compiled_by_torch():
+    axes = [
+        (n if isinstance(n, int) else None, k, s)
+        for n, k, s in zip(sizes, kernel_size, factors, strict=True)
+    ]
+    if factors == (1, 1):
         return "plain"
-    if factors == (1, 1) or not all(
-        can_sum_taps(n, k, s, interpolation, padding) for n, k, s in axes
-    ):
-        return "plain"
-    has_transposed = interpolation == "nearest" and groups == 1
-    taps = prod(kernel_size)
-    if has_transposed:
-        multiplications = prod(k + s - 1 for _, k, s in axes)
-        if padding != "zeros":
-            multiplications += sum(
-                _multiplications_of_border(k, s, n) * taps / k for n, k, s in axes if n is not None
-            )
-    else:
-        multiplications = taps * prod(factors)
-    moved = 3 * prod(k for _, k, s in axes if s > 1) + prod(factors)
-    if channels * (multiplications - taps) >= moved * backend.cost_of_moving():
-        return "products"
-    if has_transposed:
-        return "transposed"
-    return "plain" if implementation == "auto" else "products"
-
-
-def _multiplications_of_border(taps, factor, n):
-    """Of `transposed`, for the two ends of a side of `n` pixels, for each tap along the other."""
-    sources = 2 * (taps // 2 // factor + 1)
-    return (taps - 1) * sources / n
+    has_products = all(can_sum_taps(n, k, s, interpolation, padding) for n, k, s in axes)
+    has_transposed = (
+        interpolation == "nearest"
+        and groups == 1
+        and (padding != "reflect" or all(_reflects(n, k, s) for n, k, s in axes))
+    )
+    enough = backend.channels_for_products()
+    if has_products and (channels >= enough or not has_transposed):
+        # Without the transposed form, plain is what the products must win from.
+        return "products" if 2 * channels >= enough or implementation == "polyphase" else "plain"
+    return "transposed" if has_transposed else "plain"
 
 
 def plain(x, kernel, bias, size, output_size, interpolation, padding, groups, data_format):
     """As the formula is written. The arguments are those of `resize_conv2d`."""
-    x = resize2d(x, size, output_size, interpolation, data_format)
+    x = resize2d(x, size, output_size, interpolation, padding, data_format)
     x = pad2d(x, kernels.border_of(kernel.shape[:2]), padding, data_format)
     y = backend.conv2d(x, kernel, (1, 1), groups, data_format)
     return y if bias is None else y + layout.along(bias, layout.channel_axis(data_format))
@@ -130,6 +116,7 @@ def products(x, kernel, bias, factors, interpolation, padding, groups, data_form
         x, kernel, bias, interpolation, padding, groups, data_format: As `resize_conv2d` takes them.
     """
     x = layout.as_channels_last(x, data_format)
+    y_axis, x_axis = layout.spatial_axes("channels_last")
     kh, kw, channels, filters = kernel.shape
     # An axis that keeps its size gains nothing: its taps stay in the convolution.
     up_y, up_x = (factor > 1 for factor in factors)
@@ -140,45 +127,22 @@ def products(x, kernel, bias, factors, interpolation, padding, groups, data_form
         kernel = ops.reshape(kernel, (kh, kw, channels, groups, filters // groups))
         kernel = ops.transpose(kernel, (0, 2, 3, 1, 4))
         kernel = ops.reshape(kernel, (kh, 1, channels, kw * filters))
-    of_rows = [
-        backend.conv2d(x, taps, (1, 1), groups, "channels_last")
+    phases = [
+        at_least_float32(backend.conv2d(x, taps, (1, 1), groups, "channels_last"))
         for taps in (ops.split(kernel, kh, axis=0) if up_y else [kernel])
     ]
-    y = backend.with_transpose(
-        _shifted_sums,
-        _transposed_shifted_sums,
-        *of_rows,
-        *([] if bias is None else [bias]),
-        rows=len(of_rows),
-        has_bias=bias is not None,
-        columns=kw if up_x else 1,
-        groups=groups,
-        factors=factors,
-        interpolation=interpolation,
-        padding=padding,
-    )
-    return layout.from_channels_last(y, data_format)
-
-
-def _shifted_sums(*tensors, rows, has_bias, columns, groups, factors, interpolation, padding):
-    """The image that the first `rows` tensors add up to: of each tap along the height, where that
-    is resized, the products (N, H, W, groups * columns * filters) with each of the taps along the
-    width. With `has_bias`, another tensor is the bias.
-    """
-    y_axis, x_axis = layout.spatial_axes("channels_last")
-    phases = [at_least_float32(z) for z in tensors[:rows]]
-    if factors[0] > 1:
+    if up_y:
         phases = tap_sums(phases, factors[0], interpolation, padding, y_axis)
     lines = []
     for phase in phases:
-        of_columns = _taps_apart(phase, columns, groups)
-        if factors[1] > 1:
+        of_columns = _taps_apart(phase, kw if up_x else 1, groups)
+        if up_x:
             of_columns = tap_sums(of_columns, factors[1], interpolation, padding, x_axis)
         lines.append(layout.interleave(of_columns, x_axis))
     y = layout.interleave(lines, y_axis)
-    if has_bias:
-        y = y + at_least_float32(tensors[-1])
-    return ops.cast(y, tensors[0].dtype)
+    if bias is not None:
+        y = y + at_least_float32(bias)
+    return layout.from_channels_last(ops.cast(y, x.dtype), data_format)
 
 
 def _taps_apart(z, taps, groups):
@@ -189,77 +153,43 @@ def _taps_apart(z, taps, groups):
     return [p[0] if groups == 1 else ops.concatenate(p, axis=3) for p in of_taps]
 
 
-def _transposed_shifted_sums(
-    gradient, rows, has_bias, columns, groups, factors, interpolation, padding
-):
-    """The gradients with respect to the tensors that `_shifted_sums` takes."""
-    y_axis, x_axis = layout.spatial_axes("channels_last")
-    _, height, width, channels = ops.shape(gradient)
-    height, width = height // factors[0], width // factors[1]
-    of_y = at_least_float32(gradient)
-    phases_apart = (-1, height, factors[0], width, factors[1], groups, channels // groups)
-    phases = ops.reshape(of_y, phases_apart)
-    lines = []
-    for row in range(factors[0]):
-        of_columns = [phases[:, :, row, :, column] for column in range(factors[1])]
-        if factors[1] > 1:
-            of_columns = transposed_tap_sums(of_columns, columns, interpolation, padding, x_axis)
-        lines.append(of_columns)
-    taps = list(zip(*lines, strict=True))
-    if factors[0] > 1:
-        taps = [transposed_tap_sums(t, rows, interpolation, padding, y_axis) for t in taps]
-    products = (-1, height, width, columns * channels)
-    gradients = [
-        ops.reshape(ops.stack(of_columns, axis=4), products)
-        for of_columns in zip(*taps, strict=True)
-    ]
-    if has_bias:
-        gradients.append(ops.sum(of_y, axis=(0, 1, 2)))
-    return [ops.cast(g, gradient.dtype) for g in gradients]
-
-
 def transposed(x, kernel, bias, factors, padding, data_format):
     """One transposed convolution with the kernel convolved with a box of `factors`; for nearest.
 
-    That is the form with zeros around the image. What another border adds, reaches a few pixels
-    at the ends only.
+    The small image gets the border that is the large one's after the resize. Only a reflection
+    that is deeper than a pixel differs, in the outermost pixels.
 
     Args:
         factors: Pair of ints: how many pixels each pixel becomes.
         x, kernel, bias, padding, data_format: As `resize_conv2d` takes them.
     """
-    kernel_size = kernel.shape[:2]
-    boxes = [_box_matrix(k, s) for k, s in zip(kernel_size, factors, strict=True)]
-    boxes = [ops.convert_to_tensor(box, dtype=kernel.dtype) for box in boxes]
-    composite = ops.einsum("at,bu,tucf->abcf", *boxes, kernel)
-    # How many pixels of the result read each part of the border, and how many pixels the border
-    # is made of.
-    counts = kernels.border_of(kernel_size) if padding != "zeros" else ((0, 0), (0, 0))
-    sources = [
-        tuple(_source(n, s, padding) + 1 if n else 0 for n in pair)
-        for pair, s in zip(counts, factors, strict=True)
-    ]
-    if padding == "wrap":
-        sources = [pair[::-1] for pair in sources]
-    x, *parts = backend.take_at_ends(x, tuple(sources), data_format)
-    y = backend.conv_transpose2d(x, composite, factors, data_format)
-    sides = [side for side, pair in enumerate(counts) if any(pair)]
-    additions = [
-        _of_border(
-            part,
-            kernel,
-            _border_matrix(kernel_size[side], sources[side], factors[side], padding),
-            side,
-            factors,
-            padding,
-            data_format,
-        )
-        for part, side in zip(parts, sides, strict=True)
-    ]
-    least = tuple(
-        s * fewest_pixels(k, s, padding) for k, s in zip(kernel_size, factors, strict=True)
+    small = {"reflect": "symmetric"}.get(padding, padding)
+    sides = zip(kernel.shape[:2], factors, strict=True)
+    pads = [0 if padding == "zeros" else (k // 2 + s - 1) // s for k, s in sides]
+    if small == "symmetric" and max(pads) <= 1:
+        small = "edge"  # The same, and cheaper.
+    y = backend.conv_transpose2d(
+        pad2d(x, tuple((pad, pad) for pad in pads), small, data_format),
+        _composite(kernel, factors),
+        bias,
+        factors,
+        [s * pad for s, pad in zip(factors, pads, strict=True)],
+        data_format,
     )
-    return backend.add_at_ends(y, bias, additions, counts, least, data_format)
+    if padding == "reflect":
+        for side in (0, 1):
+            y = _with_reflected_ends(y, x, kernel, factors, side, data_format)
+    return y
+
+
+def _composite(kernel, factors):
+    """The kernel of the transposed convolution, summed in float32 and rounded once."""
+    kh, kw, channels, filters = kernel.shape
+    boxes = [_box_matrix(k, s) for k, s in zip((kh, kw), factors, strict=True)]
+    taps = at_least_float32(ops.reshape(kernel, (kh * kw, channels * filters)))
+    taps = ops.matmul(ops.convert_to_tensor(np.kron(*boxes), dtype=taps.dtype), taps)
+    sides = [len(box) for box in boxes]
+    return ops.cast(ops.reshape(taps, (*sides, channels, filters)), kernel.dtype)
 
 
 def _box_matrix(taps, factor):
@@ -270,63 +200,55 @@ def _box_matrix(taps, factor):
     return np.sum(boxes, axis=0)[:, ::-1]
 
 
-def _source(beyond, factor, padding):
-    """Which pixel of the small image, counted from the end that its border is taken from, lies
-    `beyond` pixels beyond the resized image.
+def _deeper(taps, factor):
+    """How many pixels at the start and at the end of a side meet, in a reflection, what a border of
+    the small image does not hold.
+
+    `b` pixels beyond the image, the reflection shows small pixel `b // factor`, and the symmetric
+    border `(b - 1) // factor`: another one where `factor` divides `b`.
     """
-    if padding == "edge":
-        return 0
-    return (beyond if padding == "reflect" else beyond - 1) // factor
+    return tuple(max(0, reach - factor + 1) for reach in kernels.sides(taps))
 
 
-def _border_matrix(taps, sources, factor, padding):
-    """Which of the `sources` (at the start, at the end) along a side the taps meet in the border.
+def _reflects(n, taps, factor):
+    """Whether `_with_reflected_ends` serves a side of `n` pixels (None: unknown)."""
+    n = fewest_pixels(taps, factor, "reflect") if n is None else n
+    # Of twice the factor and more, pixels beyond the second would be met, too.
+    return taps // 2 < 2 * factor and sum(_deeper(taps, factor)) <= n * factor
 
-    Returns:
-        An array of ones and zeros: (outermost pixels of the result, taps, outermost pixels of the
-        small image). Pixels are in the order of the image, those at its end after those at its
-        start.
+
+def _with_reflected_ends(y, x, kernel, factors, side, data_format):
+    """`y` of a symmetric border of the small image, as of a reflection of the large one.
+
+    One tap of each of the outermost pixels reads the second small pixel in place of the first: what
+    is added is their difference, resized along the other side, times that tap.
     """
-    before, after = kernels.sides(taps)
-    matrix = np.zeros((before + after, taps, sum(sources)))
-    for at_end, reach in ((False, before), (True, after)):
-        from_end = at_end != (padding == "wrap")
-        for outer in range(reach):
-            for tap in range(taps):
-                beyond = (tap - before if at_end else before - tap) - outer
-                if beyond > 0:
-                    source = _source(beyond, factor, padding)
-                    row, column = (
-                        -1 - outer if at_end else outer,
-                        -1 - source if from_end else source,
-                    )
-                    matrix[row, tap, column] = 1
-    return matrix
+    axis = layout.spatial_axes(data_format)[side]
+    start, end = _deeper(kernel.shape[side], factors[side])
+    if not end:
+        return y
+    parts = [backend.every(y, start, ops.shape(y)[axis] - start - end, 1, axis)]
+    first, second = (backend.every(x, ops.shape(x)[axis] - m, 1, 1, axis) for m in (1, 2))
+    taps = backend.last(kernel, end, side)
+    of_end = _of_difference(second - first, taps, factors, side, data_format)
+    parts.append(backend.last(y, end, axis) + of_end)
+    if start:
+        first, second = (backend.every(x, m, 1, 1, axis) for m in (0, 1))
+        taps = backend.first(kernel, start, side)
+        of_start = _of_difference(second - first, taps, factors, side, data_format)
+        parts.insert(0, backend.first(y, start, axis) + of_start)
+    return ops.concatenate(parts, axis=axis)
 
 
-def _of_border(pixels, kernel, matrix, side, factors, padding, data_format):
-    """What the border along a side adds to the outermost pixels of the result: as products.
-
-    Args:
-        pixels: Those of the small image that the border repeats, `matrix.shape[2]` of them.
-        matrix: As `_border_matrix` gives it.
-    """
-    axis, channels = layout.spatial_axes(data_format)[side], layout.channel_axis(data_format)
-    # Of each position and source along this side, the taps along the other.
-    equation = ("pts,tucf->uscpf", "pts,utcf->uscpf")[side]
-    matrix = ops.convert_to_tensor(matrix, dtype=kernel.dtype)
-    taps = ops.einsum(equation, matrix, kernel)
-    _, sources, in_channels, positions, filters = taps.shape
-    taps = ops.reshape(taps, (-1, sources * in_channels, positions * filters))
-    y = products(
-        ops.concatenate(ops.split(pixels, sources, axis=axis), axis=channels),
-        ops.expand_dims(taps, side),
-        None,
-        tuple(1 if i == side else s for i, s in enumerate(factors)),
-        "nearest",
-        # The corners count once: with the ends of the height.
-        padding if side == 0 else "zeros",
-        1,
-        data_format,
-    )
-    return ops.concatenate(ops.split(y, positions, axis=channels), axis=axis)
+def _of_difference(difference, taps, factors, side, data_format):
+    """Each of the `taps` along a side, the last one first, times a line of pixels."""
+    count = taps.shape[side]
+    taps = ops.concatenate(ops.split(taps, count, axis=side)[::-1], axis=3) if count > 1 else taps
+    size = tuple(Fraction(1 if i == side else s) for i, s in enumerate(factors))
+    # The corners count once: with the ends of the height.
+    padding = "reflect" if side == 0 else "symmetric"
+    y = plain(difference, taps, None, size, None, "nearest", padding, 1, data_format)
+    if count == 1:
+        return y
+    of_taps = ops.split(y, count, axis=layout.channel_axis(data_format))
+    return ops.concatenate(of_taps, axis=layout.spatial_axes(data_format)[side])

@@ -1,0 +1,165 @@
+"""Convolutions, around what the backends do slowly, or not at all."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_cnnfix.ops import layout
+from keras_cnnfix.ops.backend.devices import is_compiled_by_torch, on_tensorflow_cpu
+from keras_cnnfix.ops.backend.slices import every
+
+
+def conv2d(x, kernel, strides, groups, data_format):
+    """Convolution (cross-correlation) of `x` with `kernel`, without padding.
+
+    Args:
+        x: Images in `data_format`, shape (N, H, W, C) or (N, C, H, W).
+        kernel: Taps of shape (kh, kw, C // groups, filters), in the dtype of `x`.
+        strides: Pair (height, width).
+        groups: Number of groups that the input and the output channels are split into.
+    """
+    if _one_channel_misread(x, strides, data_format):
+        y = conv2d(x, kernel, (strides[0], 1), groups, data_format)
+        axis = layout.spatial_axes(data_format)[1]
+        width = (ops.shape(y)[axis] + strides[1] - 1) // strides[1]
+        return every(y, 0, width, strides[1], axis)
+    if _permutes_on_torch(data_format):
+        # Keras copies the image into channels_first and back into PyTorch's channels_last memory
+        # format, which is what it was: twice the time of a 3x3 convolution (Keras 3.15).
+        return _torch_conv2d(x, kernel, strides, groups)
+    # TensorFlow's own CPU kernels convolve in channels_last alone: channels_first works only while
+    # oneDNN is on, which it is not on every machine (TensorFlow 2.21).
+    transposed = data_format == "channels_first" and on_tensorflow_cpu()
+    if transposed:
+        x, data_format = layout.to_channels_last(x), "channels_last"
+    # Keras sends a grouped convolution on TensorFlow through a new XLA function a call, which is
+    # compiled again for each size; the split is exact and several times faster (Keras 3.15).
+    if groups > 1 and on_tensorflow_cpu():
+        y = _split_conv2d(x, kernel, strides, groups, data_format)
+    elif (*kernel.shape[:2], *strides, groups) == (1, 1, 1, 1, 1) and (
+        data_format == "channels_last"
+    ):
+        # XLA on a CPU takes up to twice the time for what is a product of matrices (JAX 0.10).
+        pixels = ops.matmul(ops.reshape(x, (-1, kernel.shape[2])), kernel[0, 0])
+        size = layout.spatial_size(ops.shape(x), data_format)
+        y = ops.reshape(pixels, layout.image_shape(-1, size, kernel.shape[3], data_format))
+    else:
+        y = ops.conv(x, kernel, strides=strides, padding="valid", data_format=data_format)
+    return layout.to_channels_first(y) if transposed else y
+
+
+def depthwise_conv2d(x, taps, strides, data_format):
+    """Every channel of `x` convolved with the outer product of `taps`, without padding.
+
+    Args:
+        x: Images in `data_format`.
+        taps: Pair of NumPy vectors, along the height and along the width.
+        strides: Pair (height, width).
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    channels = x.shape[layout.channel_axis(data_format)]
+    # XLA convolves each channel on its own slowly on a CPU, its gradient above all: sums of shifted
+    # images take a tenth of the time (JAX 0.10). TensorFlow without oneDNN, and in float64, has no
+    # depthwise convolution with unequal strides (TensorFlow 2.21); with it, and on PyTorch, see
+    # `_one_channel_misread`. Inductor makes one pass of the sums, where it fails on the gradient of
+    # the convolution once sizes have changed (PyTorch 2.13). They serve unknown channels, too.
+    in_one_pass = keras.backend.backend() == "jax" or is_compiled_by_torch()
+    if in_one_pass or channels is None or strides[0] != strides[1]:
+        for weights, stride, axis in zip(
+            taps, strides, layout.spatial_axes(data_format), strict=True
+        ):
+            count = (ops.shape(x)[axis] - len(weights)) // stride + 1
+            x = sum(
+                every(x, t, count, stride, axis) * float(weight) for t, weight in enumerate(weights)
+            )
+        return x
+    kernel = np.repeat(np.outer(*taps)[:, :, None], channels, axis=2)[..., None]
+    kernel = ops.convert_to_tensor(kernel, dtype=x.dtype)
+    if _permutes_on_torch(data_format):
+        # As in `conv2d`.
+        return _torch_conv2d(x, ops.transpose(kernel, (0, 1, 3, 2)), strides, channels)
+    settings = {"strides": strides, "padding": "valid", "data_format": data_format}
+    return ops.depthwise_conv(x, kernel, **settings)
+
+
+def conv_transpose2d(x, kernel, bias, strides, crops, data_format):
+    """Transposed convolution of `x` with `kernel`, plus `bias`, without the outermost pixels.
+
+    Pixel `m` adds tap `a` to pixel `s * m + a`. Of the result, `(k - s) / 2 + crop` pixels a side
+    are left out: without a crop, `s` times the size is left.
+
+    Args:
+        x: Images in `data_format`.
+        kernel: Taps of shape (kh, kw, C, filters), in the dtype of `x`. Each side less its stride
+            is even.
+        bias: Shape (filters,), in the dtype of `x`, or None.
+        strides, crops: Pairs (height, width), in pixels of the result.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    if keras.backend.backend() == "torch" and not is_compiled_by_torch():
+        # It can leave pixels out, which Keras does not offer; for the format see `conv2d`.
+        return _torch_conv_transpose2d(x, kernel, bias, strides, crops, data_format)
+    transposed = data_format == "channels_first" and on_tensorflow_cpu()
+    if transposed:
+        x, data_format = layout.to_channels_last(x), "channels_last"
+    kernel = ops.swapaxes(kernel, 2, 3)
+    y = ops.conv_transpose(x, kernel, strides, padding="same", data_format=data_format)
+    for axis, stride, crop in zip(layout.spatial_axes(data_format), strides, crops, strict=True):
+        if crop:
+            y = every(y, crop, ops.shape(x)[axis] * stride - 2 * crop, 1, axis)
+    if bias is not None:
+        y = y + layout.along(bias, layout.channel_axis(data_format))
+    return layout.to_channels_first(y) if transposed else y
+
+
+def _permutes_on_torch(data_format):
+    """Whether to hand PyTorch a channels_last image as a view in channels_first."""
+    # Inductor fails on a convolution of such a view that needs a gradient, once a size has changed:
+    # "cannot determine truth value of Relational" (PyTorch 2.13,
+    # https://github.com/pytorch/pytorch/issues/172204).
+    on_torch = keras.backend.backend() == "torch" and data_format == "channels_last"
+    return on_torch and not is_compiled_by_torch()
+
+
+def _one_channel_misread(x, strides, data_format):
+    """Whether oneDNN would answer with memory that nobody wrote: for several images of one channel,
+    at a step that is wider than high, where the result is one pixel wide (TensorFlow 2.21, PyTorch
+    2.13).
+    """
+    one_channel = x.shape[layout.channel_axis(data_format)] == 1
+    return one_channel and strides[1] > strides[0] and keras.backend.backend() != "jax"
+
+
+def _torch_conv2d(x, kernel, strides, groups):
+    import torch
+
+    kernel = kernel.permute(3, 2, 0, 1)
+    if kernel.shape[0] == 1:
+        # The gradient of one image and one filter: "slow_conv2d: grad_weight must be contiguous",
+        # as for `keras.layers.Conv2D(1, 3)` (PyTorch 2.13).
+        kernel = kernel.contiguous()
+    y = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel, stride=strides, groups=groups)
+    return y.permute(0, 2, 3, 1)
+
+
+def _torch_conv_transpose2d(x, kernel, bias, strides, crops, data_format):
+    import torch
+
+    sides = zip(kernel.shape[:2], strides, crops, strict=True)
+    padding = [(k - s) // 2 + crop for k, s, crop in sides]
+    permuted = data_format == "channels_last"
+    y = torch.nn.functional.conv_transpose2d(
+        x.permute(0, 3, 1, 2) if permuted else x,
+        kernel.permute(2, 3, 0, 1),
+        bias,
+        stride=strides,
+        padding=padding,
+    )
+    return y.permute(0, 2, 3, 1) if permuted else y
+
+
+def _split_conv2d(x, kernel, strides, groups, data_format):
+    axis = layout.channel_axis(data_format)
+    parts = zip(ops.split(x, groups, axis=axis), ops.split(kernel, groups, axis=-1), strict=True)
+    settings = {"strides": strides, "padding": "valid", "data_format": data_format}
+    return ops.concatenate([ops.conv(p, k, **settings) for p, k in parts], axis=axis)

@@ -1,0 +1,61 @@
+"""Which device and which compiler a call is for."""
+
+import keras
+
+
+def replica():
+    """The number of the device that this runs for in data-parallel training, 0 outside of it.
+
+    An int, or on TensorFlow a scalar tensor. Always 0 on JAX, where a whole batch is one tensor.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return 0
+        return context.replica_id_in_sync_group
+    if keras.backend.backend() == "torch":
+        import torch
+
+        parallel = torch.distributed.is_available() and torch.distributed.is_initialized()
+        return torch.distributed.get_rank() if parallel else 0
+    return 0
+
+
+def is_compiled_by_torch():
+    """Whether `torch.compile` or `torch.export` traces the call."""
+    if keras.backend.backend() != "torch":
+        return False
+    import torch
+
+    return torch.compiler.is_compiling()
+
+
+def on_tensorflow_cpu():
+    """Whether TensorFlow computes, and without a GPU."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.config.list_physical_devices("GPU")
+
+
+def channels_for_products():
+    """From how many channels on `resize_conv.products` is faster than `resize_conv.transposed`.
+
+    On a CPU measured (`docs/performance.md`). On a GPU estimated: an H100 makes about 300
+    multiplications in the time in which it moves a number through memory, a CPU 17 to 60.
+    """
+    name = keras.backend.backend()
+    if name == "jax":
+        import jax
+
+        # XLA convolves slowly on a CPU, transposed convolutions and their gradients above all,
+        # but is quick with products of matrices, and sums in one pass (JAX 0.10).
+        return 0 if jax.default_backend() == "cpu" else 1024
+    if name == "torch":
+        import torch
+
+        return 1024 if torch.cuda.is_available() else 144
+    return 56 if on_tensorflow_cpu() else 1024

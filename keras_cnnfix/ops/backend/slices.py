@@ -1,0 +1,55 @@
+"""Parts of a tensor along one axis, of known and of unknown length."""
+
+import keras
+from keras import ops
+
+
+def every(x, start, count, stride, axis):
+    """The `count` entries along `axis` that begin at `start` and lie `stride` apart.
+
+    Args:
+        start, count: Ints or scalar tensors. A graph of unknown sizes raises where `x` is shorter.
+    """
+    if keras.backend.backend() == "tensorflow" and stride == 1:
+        # The gradient of a Python slice takes three to five times as long, and a slice that is too
+        # long is cut short without a word (TensorFlow 2.21).
+        import tensorflow as tf
+
+        begin, size = [0] * len(x.shape), [-1] * len(x.shape)
+        begin[axis], size[axis] = start, count
+        return tf.slice(x, begin, size)
+    if is_symbolic(x):
+        # JAX asks whether an image of unknown size is as long as a slice of it (JAX 0.10).
+        return ops.take(x, start + stride * ops.arange(count), axis=axis)
+    stop = start + (count - 1) * stride + 1
+    return x[(slice(None),) * axis + (slice(start, stop, stride),)]
+
+
+def first(x, count, axis):
+    """The first `count` entries along `axis`."""
+    return every(x, 0, count, 1, axis)
+
+
+def last(x, count, axis):
+    """The last `count` entries along `axis`, `count` at least 1."""
+    return every(x, ops.shape(x)[axis] - count, count, 1, axis)
+
+
+def take(x, indices, axis):
+    """The entries of `x` at the whole numbers `indices`, an array or a tensor, along `axis`."""
+    indices = ops.convert_to_tensor(indices)
+    if keras.backend.backend() == "torch":
+        # `ops.take` flattens the indices with an operator that has no ONNX form (Keras 3.15).
+        return x.index_select(axis, indices)
+    return ops.take(x, indices, axis=axis)
+
+
+def widest_int():
+    """The widest dtype of whole numbers that a graph can count pixels in."""
+    # JAX has 32 bits unless told otherwise, and knows all sizes unless it exports.
+    return "int32" if keras.backend.backend() == "jax" else "int64"
+
+
+def is_symbolic(x):
+    """Whether JAX traces `x` with sizes that it does not know, to export it."""
+    return keras.backend.backend() == "jax" and not all(isinstance(n, int) for n in x.shape[1:])
