@@ -135,15 +135,16 @@ def _bilinear_to(x, out, axis, wrap):
 
 
 def _bicubic_by(x, factor, axis, wrap):
-    return _bicubic_to(x, ops.shape(x)[axis] * factor, axis, wrap)
+    return _bicubic_to(x, ops.shape(x)[axis] * factor, axis, wrap, grows=True)
 
 
-def _bicubic_to(x, out, axis, wrap):
+def _bicubic_to(x, out, axis, wrap, grows=False):
     n, i = _positions(ops.shape(x)[axis], out)
     count = _where_known(n, out)
-    # The kernel is stretched where it shrinks. All in units of half an output step.
-    width = count.maximum(n, out)
-    taps = (4 * width + out - 1) // out
+    # The kernel is stretched where it shrinks. All in units of half an output step. JAX makes no
+    # axis of taps whose number it has to compute.
+    width = out if grows else count.maximum(n, out)
+    taps = 4 if grows else (4 * width + out - 1) // out
     centre = (2 * i[:, None] + 1) * n
     before = centre - 4 * width - out + 2 * out * taps  # Not negative, as in `_bilinear_to`.
     pixel = before // (2 * out) + 1 - taps + count.arange(taps)
