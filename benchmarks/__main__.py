@@ -31,7 +31,7 @@ DECODERS = [
     ("latent decoder", 3, 2, 4, False),
     ("latent decoder", 5, 2, 4, False),
 ]
-PARTS = ("decoders", "layers", "memory", "limit")
+PARTS = ("decoders", "layers", "regret", "memory", "limit")
 
 
 def main(argv=None):
