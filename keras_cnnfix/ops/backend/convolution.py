@@ -27,6 +27,10 @@ def conv2d(x, kernel, strides, groups, data_format):
         # Keras copies the image into channels_first and back into PyTorch's channels_last memory
         # format, which is what it was: twice the time of a 3x3 convolution (Keras 3.15).
         return _torch_conv2d(x, kernel, strides, groups)
+    if kernel.shape[3] == 1 and _permutes_on_torch("channels_last"):
+        # For its kernel in one piece: see there.
+        y = _torch_conv2d(layout.to_channels_last(x), kernel, strides, groups)
+        return layout.to_channels_first(y)
     # TensorFlow's own CPU kernels convolve in channels_last alone: channels_first works only while
     # oneDNN is on, which it is not on every machine (TensorFlow 2.21).
     transposed = data_format == "channels_first" and on_tensorflow_cpu()
