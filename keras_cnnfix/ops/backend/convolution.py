@@ -152,13 +152,19 @@ def _torch_conv_transpose2d(x, kernel, bias, strides, crops, data_format):
     sides = zip(kernel.shape[:2], strides, crops, strict=True)
     padding = [(k - s) // 2 + crop for k, s, crop in sides]
     permuted = data_format == "channels_last"
+    x = x.permute(0, 3, 1, 2) if permuted else x
+    # oneDNN takes up to eight times as long for one image whose sides are prime numbers: a row more
+    # is computed, and cropped, which moves nothing (PyTorch 2.13).
+    odd = x.shape[0] == 1 and x.shape[2] % 2 == x.shape[3] % 2 == 1 and strides[0] > 1
     y = torch.nn.functional.conv_transpose2d(
-        x.permute(0, 3, 1, 2) if permuted else x,
+        x,
         kernel.permute(2, 3, 0, 1),
         bias,
         stride=strides,
         padding=padding,
+        output_padding=(int(odd), 0),
     )
+    y = y[:, :, :-1] if odd else y
     return y.permute(0, 2, 3, 1) if permuted else y
 
 
