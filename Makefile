@@ -3,6 +3,7 @@
 #
 #   make demo                  trains the style-transfer example and writes a picture, on TensorFlow
 #   make test                  linter, type checker, and the tests on every backend
+#   make mutants               breaks the package in some seventy places: does a test see each?
 #   make gallery               runs every example at its defaults, for docs/gallery.md (hours)
 #   make bench                 times the layers against what is used today, on every backend
 #   make demo BACKEND=jax      on one backend of your choice: tensorflow, jax or torch
@@ -24,9 +25,10 @@ $(error BACKEND must be one of: $(BACKENDS). Received: $(BACKEND))
 endif
 DEMO_BACKEND := $(or $(BACKEND),tensorflow)
 GALLERY_BACKEND := $(or $(BACKEND),jax)
+MUTANTS_BACKEND := $(or $(BACKEND),torch)
 TEST_BACKENDS := $(or $(BACKEND),$(BACKENDS))
 
-.PHONY: demo test gallery bench lint clean
+.PHONY: demo test mutants gallery bench lint clean
 
 demo: $(VENV)/.ready-$(DEMO_BACKEND)
 	KERAS_BACKEND=$(DEMO_BACKEND) $(RUN) examples/style_transfer.py --networks transposed resize --out out/demo
@@ -35,6 +37,9 @@ gallery: $(VENV)/.ready-$(GALLERY_BACKEND)
 	KERAS_BACKEND=$(GALLERY_BACKEND) $(RUN) examples/gallery.py
 
 test: lint $(addprefix test-,$(TEST_BACKENDS))
+
+mutants: $(VENV)/.ready-$(MUTANTS_BACKEND)
+	$(RUN) tests/mutants.py --backend $(MUTANTS_BACKEND)
 
 bench: $(addprefix bench-,$(TEST_BACKENDS))
 

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from benchmarks import memory, models, single_layers
-from benchmarks.timing import ROUNDS, compiled, gradient, race
+from benchmarks import memory, models, regret, single_layers
+from benchmarks.timing import ROUNDS, compiled, compiler, finish, gradient, race
 from keras_cnnfix.ops import backend, resize_conv
 
 TOLERANCE = 2e-5
@@ -31,7 +31,7 @@ DECODERS = [
     ("latent decoder", 3, 2, 4, False),
     ("latent decoder", 5, 2, 4, False),
 ]
-PARTS = ("decoders", "layers", "memory", "limit")
+PARTS = ("decoders", "layers", "compiled", "regret", "memory", "limit")
 
 
 def main(argv=None):
@@ -176,7 +176,7 @@ def run_layers(rounds):
             results = {
                 name: _arrays(function(x, w))
                 for name, function in functions.items()
-                if not name.startswith("Conv2DTranspose")  # zeros as the border
+                if not name.startswith(single_layers.INCOMPARABLE)
             }
             for result in results.values():
                 for a, b in zip(result, results["ours"], strict=True):
@@ -185,6 +185,35 @@ def run_layers(rounds):
             figures[f"{title}, {step}"] = race(calls, rounds)
             _show(f"{title}, {step}", figures[f"{title}, {step}"])
     return figures
+
+
+def run_compiled(rounds):
+    """`ResizeConv2D` under XLA or Inductor, after another image size."""
+    figures = {}
+    for n, side, channels, filters in ((2, 64, 64, 32), (8, 32, 128, 64)):
+        rng = np.random.default_rng(0)
+        shapes = [(n, side - 4, side - 4, channels), (n, side, side, channels)]
+        sizes = [ops.convert_to_tensor(rng.normal(size=s).astype("float32")) for s in shapes]
+        w = ops.convert_to_tensor(rng.normal(size=(3, 3, channels, filters)).astype("float32"))
+        functions = {
+            "ours": compiler(single_layers.resize_conv2d(2, 3)),
+            "UpSampling2D + pad + Conv2D": compiler(single_layers.plain(2, 3)),
+            "Conv2DTranspose(4, 2)": compiler(single_layers.composite(2, 3)),
+        }
+        for function in functions.values():
+            finish(function(sizes[0], w))
+        title = f"ResizeConv2D size=2 kernel_size=3, {side}x{side}x{channels}, batch {n}, compiled"
+        calls = {name: _call(function, sizes[1], w) for name, function in functions.items()}
+        figures[title] = race(calls, rounds)
+        _show(title, figures[title])
+    return figures
+
+
+def run_regret(rounds):
+    """What the choice of the form loses, on drawn shapes."""
+    found = regret.run(seed=0, count=60, rounds=rounds)
+    print(json.dumps(found["ratios"], indent=1))
+    return found
 
 
 def _call(function, x, w):

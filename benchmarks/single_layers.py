@@ -7,10 +7,13 @@ import numpy as np
 from keras import ops
 
 from benchmarks.models import composite_kernel
-from keras_cnnfix.ops import backend, blur, kernels, padding, resize_conv, shuffle
+from keras_cnnfix.ops import backend, blur, kernels, layout, resize_conv, shuffle
+from keras_cnnfix.ops import padding as borders
 from keras_cnnfix.ops.adaptive import adaptive_filter2d
 
 CHANNELS_LAST = "channels_last"
+# These do something else: they have zeros as the border, or are only a part.
+INCOMPARABLE = ("Conv2DTranspose", "its convolution", "Conv2D(")
 
 
 def races():
@@ -24,9 +27,9 @@ def races():
             title = f"ResizeConv2D size={size} kernel_size={taps}, {side}x{side}x{channels}"
             found[title] = (
                 {
-                    "ours": _resize_conv(size, taps),
-                    "UpSampling2D + pad + Conv2D": _up_pad_conv(size, taps),
-                    f"Conv2DTranspose({taps + size - 1}, {size})": _conv_transpose(size, taps),
+                    "ours": resize_conv2d(size, taps),
+                    "UpSampling2D + pad + Conv2D": plain(size, taps),
+                    f"Conv2DTranspose({taps + size - 1}, {size})": composite(size, taps),
                 },
                 (n, side, side, channels),
                 (taps, taps, channels, filters),
@@ -35,7 +38,12 @@ def races():
         for side, channels in ((56, 64), (28, 128)):
             title = f"AdaptiveAntiAlias strides=2 kernel_size={taps}, {side}x{side}x{channels}"
             found[title] = (
-                {"ours": _adaptive(taps), "direct form": _adaptive_direct(taps)},
+                {
+                    "ours": _adaptive(taps),
+                    "direct form": _adaptive_direct(taps),
+                    "its convolution alone": _adaptive_convolution(taps),
+                    "Conv2D(3, strides=2)": _strided,
+                },
                 (8, side, side, channels),
                 (taps, taps, channels, 8 * taps * taps),
             )
@@ -56,40 +64,64 @@ def races():
     return found
 
 
-def _resize_conv(size, taps):
+def resize_conv2d(size, taps):
     settings = ((size, size), None, "nearest", "reflect", 1, "auto", CHANNELS_LAST)
     return lambda x, w: resize_conv.resize_conv2d(x, w, None, *settings)
 
 
-def _up_pad_conv(size, taps):
-    sides = kernels.sides(taps)
+def plain(size, taps, padding="reflect", data_format=CHANNELS_LAST):
+    """What is used today: `UpSampling2D`, a border, `Conv2D`."""
+    axes = layout.spatial_axes(data_format)
+    border = layout.pads_per_axis((kernels.sides(taps),) * 2, data_format)
+    mode = {"zeros": "constant"}.get(padding, padding)
 
     def function(x, w):
-        x = ops.repeat(ops.repeat(x, size, axis=1), size, axis=2)
-        x = ops.pad(x, ((0, 0), sides, sides, (0, 0)), mode="reflect")
-        return ops.conv(x, w, padding="valid", data_format=CHANNELS_LAST)
+        for axis in axes:
+            x = ops.repeat(x, size, axis=axis)
+        x = ops.pad(x, border, mode=mode)
+        return ops.conv(x, w, padding="valid", data_format=data_format)
 
     return function
 
 
-def _conv_transpose(size, taps):
+def composite(size, taps, data_format=CHANNELS_LAST):
+    """`Conv2DTranspose` with the kernel that equals ours, with zeros as the border."""
     box = composite_kernel(np.eye(taps**2, dtype="float32").reshape(taps, taps, taps**2, 1), size)
-    box = ops.convert_to_tensor(box[:, :, 0].reshape(taps + size - 1, -1, taps, taps))
+    box = ops.convert_to_tensor(box[:, :, 0].reshape((taps + size - 1) ** 2, taps**2))
 
     def function(x, w):
-        kernel = ops.einsum("abtu,tucf->abfc", box, w)
-        return ops.conv_transpose(x, kernel, size, "same", data_format=CHANNELS_LAST)
+        channels, filters = w.shape[2:]
+        kernel = ops.matmul(box, ops.reshape(w, (taps**2, channels * filters)))
+        kernel = ops.reshape(kernel, (taps + size - 1, taps + size - 1, channels, filters))
+        kernel = ops.swapaxes(kernel, 2, 3)
+        return ops.conv_transpose(x, kernel, size, "same", data_format=data_format)
 
     return function
 
 
 def _adaptive(taps):
     def function(x, w):
-        x = padding.pad2d(x, kernels.border_of((taps, taps)), "reflect", CHANNELS_LAST)
+        x = borders.pad2d(x, kernels.border_of((taps, taps)), "reflect", CHANNELS_LAST)
         logits = backend.conv2d(x, w, (2, 2), 1, CHANNELS_LAST)
         return adaptive_filter2d(x, logits, (taps, taps), (2, 2), 8, "group", CHANNELS_LAST)
 
     return function
+
+
+def _adaptive_convolution(taps):
+    """What predicts the filters: no form of the layer takes less."""
+
+    def function(x, w):
+        x = borders.pad2d(x, kernels.border_of((taps, taps)), "reflect", CHANNELS_LAST)
+        return backend.conv2d(x, w, (2, 2), 1, CHANNELS_LAST)
+
+    return function
+
+
+def _strided(x, w):
+    """What the layer stands in for: a convolution of the same width."""
+    x = borders.pad2d(x, ((1, 1), (1, 1)), "zeros", CHANNELS_LAST)
+    return backend.conv2d(x, w[:3, :3, :, : w.shape[2]], (2, 2), 1, CHANNELS_LAST)
 
 
 def _adaptive_direct(taps):
@@ -137,7 +169,7 @@ def _kornia(taps):
 
 
 def _subpixel(x, w):
-    x = padding.pad2d(x, ((1, 1), (1, 1)), "zeros", CHANNELS_LAST)
+    x = borders.pad2d(x, ((1, 1), (1, 1)), "zeros", CHANNELS_LAST)
     y = backend.conv2d(x, w, (1, 1), 1, CHANNELS_LAST)
     return shuffle.depth_to_space(y, (2, 2), "crd", CHANNELS_LAST)
 

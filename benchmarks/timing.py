@@ -54,6 +54,19 @@ def compiled(function):
     return torch.no_grad()(function)
 
 
+def compiler(function):
+    """`function` of tensors through the backend's compiler: XLA, or Inductor."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.no_grad()(torch.compile(function))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, autograph=False, reduce_retracing=True, jit_compile=True)
+    return compiled(function)
+
+
 def gradient(function):
     """The gradients of `sum(function(x, w) ** 2) / 2` with respect to `x` and `w`."""
     if keras.backend.backend() == "tensorflow":

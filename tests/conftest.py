@@ -1,6 +1,10 @@
 """What every test shares: a clean Keras, full float32, and both data formats."""
 
+import atexit
+import gc
+import itertools
 import os
+import shutil
 import tempfile
 
 # Before Keras is imported: a user's own keras.json must not reach the tests.
@@ -12,6 +16,9 @@ import numpy as np
 import pytest
 
 BACKEND = keras.backend.backend()
+FOLDER = os.environ["KERAS_HOME"]
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+OPTIMIZED = ("examples", "benchmarks")
 
 # The machine may be slow and shared: no deadline. Fixed examples: a run can be repeated.
 hypothesis.settings.register_profile(
@@ -28,6 +35,11 @@ elif BACKEND == "jax":
     import jax
 
     jax.config.update("jax_default_matmul_precision", "highest")
+    # What is compiled twice, or is asked for again after `_free_programs`, comes from the disk.
+    # A folder of each process: JAX 0.10 does not write whole files at once.
+    jax.config.update("jax_compilation_cache_dir", FOLDER)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 elif BACKEND == "torch":
     import torch
 
@@ -39,6 +51,34 @@ elif BACKEND == "torch":
 def _fresh_keras():
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _optimizations(request):
+    """On JAX, LLVM's are for what trains: it would take longer over a test than the test does."""
+    if BACKEND == "jax":
+        room = request.path.parent.name
+        jax.config.update("jax_disable_most_optimizations", room not in OPTIMIZED)
+    yield
+    _free_programs()
+
+
+_count = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _little_memory():
+    """Programs stay in memory, on JAX 5 GB of them after all tests."""
+    yield
+    if next(_count) % 50 == 0:
+        _free_programs()
+
+
+def _free_programs():
+    keras.utils.clear_session(free_memory=False)
+    if BACKEND == "jax":
+        jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(params=["channels_last", "channels_first"])
@@ -57,7 +97,7 @@ def backend():
 
 
 def pytest_collection_modifyitems(items):
-    """One process has all tests of an example, so that its quick run is made once (xdist)."""
+    """One process has all tests that share a training, so that it is made once (xdist)."""
     for item in items:
-        if item.path.parent.name == "examples":
+        if item.path.parent.name == "examples" or item.path.stem == "test_cross_backend":
             item.add_marker(pytest.mark.xdist_group(item.path.stem))

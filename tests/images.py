@@ -1,7 +1,28 @@
 """Small helpers of the tests: arrays in and out of the layers, in either data format."""
 
+from itertools import combinations, product
+
 import keras
 import numpy as np
+
+DATA_FORMATS = ("channels_last", "channels_first")
+
+
+def pairwise(*axes):
+    """A short list of combinations of settings in which each two settings meet.
+
+    Greedy: each combination has as many pairs that have not met as any has. What needs three
+    settings at once is tested by a combination of its own.
+    """
+    places = list(product(*(range(len(axis)) for axis in axes)))
+    pairs = {place: set(combinations(enumerate(place), 2)) for place in places}
+    missing = set().union(*pairs.values())
+    chosen = []
+    while missing:
+        place = max(places, key=lambda place: len(pairs[place] & missing))
+        missing -= pairs[place]
+        chosen.append(tuple(axis[n] for axis, n in zip(axes, place, strict=True)))
+    return chosen
 
 
 def to_format(images, data_format):

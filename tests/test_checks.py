@@ -162,6 +162,13 @@ def test_pad_widths_refuse_the_rest(value):
         checks.pad_widths("Layer", "padding", value)
 
 
+@pytest.mark.parametrize("value", [0, 0.5, np.float32(2)])
+def test_number_returns_a_float(value):
+    number = checks.number("Layer", "stddev", value, minimum=0)
+    assert type(number) is float
+    assert number == value
+
+
 @pytest.mark.parametrize("value", [-0.1, np.inf, np.nan, "1", None, True])
 def test_number_refuses_what_is_no_number_of_its_range(value):
     with pytest.raises(ValueError, match=r"`stddev` must be a number of at least 0\. Received: st"):

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 import keras_cnnfix as kc
-from images import assert_close
+from images import DATA_FORMATS, assert_close
 
 MODULES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 READER = """
 import sys
 import keras, numpy as np, keras_cnnfix
-folder = sys.argv[1]
-model = keras.saving.load_model(folder + "/model.keras", compile=False)
-images = np.load(folder + "/images.npy")
-np.save(folder + "/" + keras.backend.backend() + ".npy", model.predict(images, verbose=0))
+for folder in sys.argv[1:]:
+    model = keras.saving.load_model(folder + "/model.keras", compile=False)
+    images = np.load(folder + "/images.npy")
+    np.save(folder + "/" + keras.backend.backend() + ".npy", model.predict(images, verbose=0))
 """
 
 
@@ -39,21 +39,35 @@ def _model(data_format):
     return keras.Model(inputs, x)
 
 
-@pytest.mark.parametrize("reader", [name for name in MODULES if name != keras.backend.backend()])
-def test_a_file_of_this_backend_predicts_the_same_on_the_other(reader, data_format, tmp_path):
-    if importlib.util.find_spec(MODULES[reader]) is None:
-        pytest.skip(f"{reader} is not installed")
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Folders, one a data format, with a trained model, images, and what the model predicts."""
+    folders = [tmp_path_factory.mktemp(data_format) for data_format in DATA_FORMATS]
+    for folder, data_format in zip(folders, DATA_FORMATS, strict=True):
+        _write(folder, data_format)
+    return folders
+
+
+def _write(folder, data_format):
     model = _model(data_format)
     images = np.random.default_rng(0).normal(size=(2, 12, 17, 3)).astype("float32")
     if data_format == "channels_first":
         images = np.moveaxis(images, -1, 1)
     model.compile("adam", "mse")
     model.train_on_batch(images, np.zeros_like(model.predict(images, verbose=0)))
-    model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "images.npy", images)
+    model.save(folder / "model.keras")
+    np.save(folder / "images.npy", images)
+    np.save(folder / "predicted.npy", model.predict(images, verbose=0))
+
+
+@pytest.mark.parametrize("reader", [name for name in MODULES if name != keras.backend.backend()])
+def test_a_file_of_this_backend_predicts_the_same_on_the_other(reader, written):
+    if importlib.util.find_spec(MODULES[reader]) is None:
+        pytest.skip(f"{reader} is not installed")
     # The optimizer of PyTorch is a class of its own, which others cannot compile (Keras 3.15);
     # reading a model to predict does not need it.
-
     environment = {**os.environ, "KERAS_BACKEND": reader}
-    subprocess.run([sys.executable, "-c", READER, tmp_path], env=environment, check=True)
-    assert_close(np.load(tmp_path / f"{reader}.npy"), model.predict(images, verbose=0), 1e-5)
+    subprocess.run([sys.executable, "-c", READER, *written], env=environment, check=True)
+    for folder in written:
+        predicted = np.load(folder / "predicted.npy")
+        assert_close(np.load(folder / f"{reader}.npy"), predicted, 1e-5)

@@ -160,6 +160,27 @@ def share(batch):
     return keras.tree.map_structure(lambda array: np.array_split(array, parts)[part], batch)
 
 
+def fed(batches):
+    """Returns `batches`, a `PyDataset`, as `model.fit` is to take them.
+
+    Keras would have TensorFlow tune how far it reads ahead: in a thread that sleeps twice as long
+    each time, up to a minute, and that a later epoch waits for before its first step, when the
+    iterator of the epoch before is given up (Keras 3.15, TensorFlow 2.21).
+    """
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    kinds = keras.tree.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), batches[0])
+    data = tf.data.Dataset.from_generator(
+        lambda: map(batches.__getitem__, range(len(batches))), output_signature=kinds
+    )
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    data = data.apply(tf.data.experimental.assert_cardinality(len(batches)))
+    return data.prefetch(2).with_options(options)
+
+
 def predict(model, images):
     """Returns `model.predict(images)`, of any number of images.
 

@@ -40,7 +40,7 @@ def fit(model, make_batch, steps, args, name):
     epochs = -(-steps // len(batches))
     devices.synchronise(model)
     callbacks = [backup, FollowTheSeed(batches), stop]
-    model.fit(batches, epochs=epochs, shuffle=False, callbacks=callbacks)
+    model.fit(devices.fed(batches), epochs=epochs, shuffle=False, callbacks=callbacks)
     return _steps_of(model)
 
 

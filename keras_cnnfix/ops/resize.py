@@ -92,7 +92,7 @@ def _nearest_by(x, factor, axis, wrap):
 
 
 def _nearest_to(x, out, axis, wrap):
-    n, i = _positions(ops.shape(x)[axis], out)
+    n, out, i = _positions(ops.shape(x)[axis], out)
     # In integers: a float falls just below the whole number at sizes such as 40 -> 46.
     return backend.take(x, (2 * i + 1) * n // (2 * out), axis)
 
@@ -117,7 +117,7 @@ def _bilinear_by(x, factor, axis, wrap):
 
 
 def _bilinear_to(x, out, axis, wrap):
-    n, i = _positions(ops.shape(x)[axis], out)
+    n, out, i = _positions(ops.shape(x)[axis], out)
     # Twice `out` times the position of each centre, plus one pixel so that none is negative (an
     # ONNX division rounds those towards zero): whole numbers, so that none is rounded.
     position = (2 * i + 1) * n + out
@@ -139,7 +139,8 @@ def _bicubic_by(x, factor, axis, wrap):
 
 
 def _bicubic_to(x, out, axis, wrap):
-    n, i = _positions(ops.shape(x)[axis], out)
+    lengths = [out]
+    n, out, i = _positions(ops.shape(x)[axis], out)
     count = _where_known(n, out)
     # The kernel is stretched where it shrinks. All in units of half an output step.
     width = count.maximum(n, out)
@@ -154,11 +155,12 @@ def _bicubic_to(x, out, axis, wrap):
         weight = weight * ops.cast((pixel >= 0) & (pixel < n), exact)
     weight = weight / ops.sum(weight, axis=1, keepdims=True)
     source = (pixel + taps * n) % n if wrap else count.clip(pixel, 0, n - 1)
-    # An axis of taps behind that of the outputs.
+    # An axis of taps behind that of the outputs. TensorFlow counts both in the dtype of its sizes.
+    lengths.append(taps if count is np else ops.cast(taps, "int32"))
     shape = [*ops.shape(x)]
-    shape[0], shape[axis : axis + 1] = -1, (out, taps)
+    shape[0], shape[axis : axis + 1] = -1, lengths
     copies = ops.reshape(backend.take(x, count.reshape(source, (-1,)), axis), shape)
-    weight = ops.reshape(weight, (1,) * axis + (out, taps) + (1,) * (3 - axis))
+    weight = ops.reshape(weight, (1,) * axis + (*lengths,) + (1,) * (3 - axis))
     return ops.cast(ops.sum(at_least_float32(copies) * weight, axis=axis + 1), x.dtype)
 
 
@@ -179,11 +181,11 @@ def _where_known(n, out):
 
 
 def _positions(n, out):
-    """`n`, and the positions of the outputs, such that their products fit."""
+    """`n`, `out`, and the positions of the outputs, such that their products fit."""
     if _where_known(n, out) is np:
-        return n, np.arange(out)
+        return n, out, np.arange(out)
     dtype = backend.widest_int()
-    return ops.cast(n, dtype), ops.arange(out, dtype=dtype)
+    return ops.cast(n, dtype), ops.cast(out, dtype), ops.arange(out, dtype=dtype)
 
 
 _RESIZERS = {

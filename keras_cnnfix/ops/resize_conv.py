@@ -84,17 +84,15 @@ def fastest_form(implementation, sizes, kernel_shape, factors, interpolation, pa
     ]
     if factors == (1, 1):
         return "plain"
-    has_products = all(can_sum_taps(n, k, s, interpolation, padding) for n, k, s in axes)
-    has_transposed = (
-        interpolation == "nearest"
-        and groups == 1
-        and (padding != "reflect" or all(_reflects(n, k, s) for n, k, s in axes))
-    )
+    by_products = all(can_sum_taps(n, k, s, interpolation, padding) for n, k, s in axes)
+    by_transposed = interpolation == "nearest" and groups == 1
+    if padding == "reflect":
+        by_transposed = by_transposed and all(_reflects(n, k, s) for n, k, s in axes)
     enough = backend.channels_for_products()
-    if has_products and (channels >= enough or not has_transposed):
-        # Without the transposed form, plain is what the products must win from.
+    if by_products and (channels >= enough or not by_transposed):
+        # What they must win from otherwise is plain, which multiplies more.
         return "products" if 2 * channels >= enough or implementation == "polyphase" else "plain"
-    return "transposed" if has_transposed else "plain"
+    return "transposed" if by_transposed else "plain"
 
 
 def plain(x, kernel, bias, size, output_size, interpolation, padding, groups, data_format):

@@ -92,6 +92,15 @@ def test_rounding_of_float32_is_not_a_grid():
     assert not checkerboard_score(flat, 2).found
 
 
+def test_height_and_width_are_treated_alike(rng):
+    """Also where the grid has lines along one of them alone."""
+    image = rng.normal(0.5, 0.02, (64, 80))
+    for stripes in (image + 0.02 * (np.arange(64) % 8 == 0)[:, None], image):
+        score, turned = _score(stripes, (8, 5)), _score(stripes.T, (5, 8))
+        assert turned.share == pytest.approx(score.share, rel=1e-6)
+        assert turned.excess == pytest.approx(score.excess, abs=1e-5)
+
+
 def test_the_border_is_cut(rng):
     image = rng.random((80, 80))
     image[:8] += 50 * (np.arange(80) % 2)

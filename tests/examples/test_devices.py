@@ -12,7 +12,7 @@ import parallel
 import pytest
 
 HERE = Path(__file__).parent
-EXAMPLES = HERE.parents[1] / "examples"
+ROOT = HERE.parents[1]
 
 
 def run(*command, check=True):
@@ -20,7 +20,8 @@ def run(*command, check=True):
     environment = {
         **os.environ,
         "KERAS_BACKEND": keras.backend.backend(),
-        "PYTHONPATH": str(EXAMPLES),
+        # This tree's package, not one that is installed from elsewhere.
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "examples"), str(ROOT)]),
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     return subprocess.run(

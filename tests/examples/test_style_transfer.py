@@ -1,14 +1,11 @@
 """The demo, in its quick form: its stated result, its files, and what it says to bad input."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
+from test_devices import run as run_program
 
 import style_transfer
 
@@ -94,14 +91,7 @@ def test_bad_options_are_refused(option, capsys):
 
 
 def test_help_explains_itself():
-    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
-    done = subprocess.run(
-        [sys.executable, PROGRAM, "--help"],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    done = run_program(PROGRAM, "--help")
     for option in (
         "--content",
         "--style",

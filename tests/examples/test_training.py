@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_devices import run
 
-from common import program, training
+from common import devices, program, training
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +152,45 @@ def test_no_noise_comes_twice():
         for layer in model.layers:
             drawn += [float(layer(np.zeros((1, 1), "float32"))[0, 0]) for _ in range(50)]
     assert len(set(drawn)) == len(drawn) == 300
+
+
+def test_a_network_is_traced_once_for_all_epochs(tmp_path):
+    """Python runs a layer again where the program of a training step is made anew."""
+    calls = []
+
+    class Counted(keras.layers.Dense):
+        def call(self, inputs, training=None):
+            calls.append(training)
+            return super().call(inputs)
+
+    model = keras.Sequential([keras.Input((3,)), Counted(1)])
+    model.compile("sgd", "mse")
+    at_every_epoch = []
+    after = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda *_: at_every_epoch.append(len(calls))
+    )
+    fit, args = model.fit, program.parser("x", "x").parse_args(["--out", str(tmp_path)])
+    model.fit = lambda *a, callbacks, **k: fit(*a, callbacks=[*callbacks, after], **k)
+
+    def batch(rng):
+        return rng.random((4, 3), "float32"), np.ones((4, 1), "float32")
+
+    training.fit(model, batch, 120, args, "x")
+    assert len(at_every_epoch) == 3
+    if keras.backend.backend() != "torch":  # Which runs each step as Python.
+        assert len(set(at_every_epoch)) == 1
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the thread is tf.data's")
+def test_no_epoch_waits_for_a_thread_that_sleeps():
+    """The thread that tunes; with it, an epoch of 18 s is followed by a wait of 9."""
+    batches = training.Batches(lambda rng: (rng.random((4, 3)), rng.random((4, 1))), 0, 5)
+    dataset = devices.fed(batches)
+    assert dataset.options().autotune.enabled is False
+    assert len(dataset) == 5
+    for n, (x, y) in enumerate(dataset):
+        np.testing.assert_array_equal(x, batches[n][0])
+        np.testing.assert_array_equal(y, batches[n][1])
 
 
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):

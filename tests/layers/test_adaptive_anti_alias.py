@@ -4,8 +4,9 @@ import pytest
 
 import keras_cnnfix as kc
 import oracle
-from images import apply, assert_close, to_format
+from images import DATA_FORMATS, apply, assert_close, pairwise, to_format
 from keras_cnnfix.checks import PADDING_MODES
+from keras_cnnfix.ops.adaptive import NORMALIZATIONS
 
 
 def _answer(layer, images):
@@ -21,16 +22,22 @@ def _answer(layer, images):
     return apply(lambda x: layer(x, training=False), images, layer.data_format), weights
 
 
-@pytest.mark.parametrize("normalization", ["group", "joint"])
+GEOMETRIES = [  # kernel size, strides, padding
+    *((3, 2, mode) for mode in PADDING_MODES),
+    (5, 2, "reflect"),
+    ((2, 4), (3, 1), "edge"),
+    (1, 2, "reflect"),
+    ((1, 3), 1, "wrap"),
+]
+
+
 @pytest.mark.parametrize(
-    ("kernel_size", "strides", "padding"),
-    [(3, 2, mode) for mode in PADDING_MODES]
-    + [(5, 2, "reflect"), ((2, 4), (3, 1), "edge"), (1, 2, "reflect"), ((1, 3), 1, "wrap")],
+    ("normalization", "geometry", "data_format"),
+    pairwise(NORMALIZATIONS, GEOMETRIES, DATA_FORMATS),
     ids=str,
 )
-def test_adaptive_anti_alias_matches_the_oracle(
-    normalization, kernel_size, strides, padding, data_format, rng
-):
+def test_adaptive_anti_alias_matches_the_oracle(normalization, geometry, data_format, rng):
+    kernel_size, strides, padding = geometry
     images = rng.normal(size=(2, 7, 8, 6)).astype("float32")
     layer = kc.AdaptiveAntiAlias(
         kernel_size,
@@ -78,9 +85,11 @@ def test_weights_are_called_as_keras_calls_them():
     assert {w.name for w in layer.non_trainable_weights} == {"moving_mean", "moving_variance"}
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("kernel_size", [1, 2, 3, (4, 5)], ids=str)
+@pytest.mark.parametrize(
+    ("batch_norm", "training", "kernel_size", "data_format"),
+    pairwise([True, False], [True, False], [1, 2, 3, (4, 5)], DATA_FORMATS),
+    ids=str,
+)
 def test_a_fresh_filter_is_the_binomial_blur(batch_norm, training, kernel_size, data_format, rng):
     images = rng.normal(size=(2, 7, 8, 4)).astype("float32")
     layer = kc.AdaptiveAntiAlias(
@@ -140,6 +149,15 @@ def test_batch_norm_statistics_are_those_of_the_kept_positions(rng):
     assert layer.normalizer is not None
     mean = keras.ops.convert_to_numpy(layer.normalizer.moving_mean)
     assert_close(mean, logits.mean(axis=(0, 1, 2)), 1e-5)
+
+
+@pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
+def test_statistics_and_offsets_of_half_precision_are_in_float32(policy):
+    layer = kc.AdaptiveAntiAlias(groups=2, dtype=policy)
+    layer.build((None, 6, 6, 4))
+    kinds = {weight.name: weight.dtype for weight in layer.weights if weight.name != "kernel"}
+    names = ("gamma", "beta", "moving_mean", "moving_variance")
+    assert kinds == dict.fromkeys(names, "float32")
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,17 @@ import pytest
 
 import keras_cnnfix as kc
 import oracle
-from images import apply, assert_close
+from images import DATA_FORMATS, apply, assert_close, pairwise
 from keras_cnnfix.checks import PADDING_MODES
 
 
-@pytest.mark.parametrize("padding", PADDING_MODES)
 @pytest.mark.parametrize(
-    ("kernel_size", "strides"), [(4, 2), (3, 2), ((5, 2), (1, 3)), (1, 3)], ids=str
+    ("padding", "geometry", "data_format"),
+    pairwise(PADDING_MODES, [(4, 2), (3, 2), ((5, 2), (1, 3)), (1, 3)], DATA_FORMATS),
+    ids=str,
 )
-def test_blur_pool2d_matches_the_oracle(padding, kernel_size, strides, data_format, rng):
+def test_blur_pool2d_matches_the_oracle(padding, geometry, data_format, rng):
+    kernel_size, strides = geometry
     images = rng.normal(size=(2, 7, 8, 3)).astype("float32")
     layer = kc.BlurPool2D(kernel_size, strides, padding, data_format)
     expected = oracle.blur_pool2d(images, layer.kernel_size, layer.strides, padding)

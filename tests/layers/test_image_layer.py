@@ -32,6 +32,13 @@ def _refuses(layer, images, message):
         layer(keras.KerasTensor(images.shape, dtype=str(images.dtype)))
 
 
+def test_the_config_names_every_argument(case):
+    cls, settings, _ = CASES[case]
+    arguments = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs"}
+    layer = cls(**settings, activity_regularizer="l2")
+    assert arguments | {"activity_regularizer"} <= set(layer.get_config())
+
+
 @pytest.mark.parametrize("shape", [(6, 6, 4), (1, 1, 6, 6, 4)], ids=str)
 def test_a_wrong_rank_is_refused(case, shape):
     _refuses(_layer(case), np.ones(shape, "float32"), r"`inputs` must have 4 dimensions .* Recei")

@@ -4,8 +4,9 @@ import pytest
 
 import keras_cnnfix as kc
 import oracle
-from images import assert_close, from_format, to_format
+from images import DATA_FORMATS, assert_close, at_once, from_format, pairwise, to_format
 from keras_cnnfix.checks import PADDING_MODES
+from keras_cnnfix.ops.noise import NOISE_MODES
 
 
 def _answer(layer, images, noise):
@@ -15,11 +16,12 @@ def _answer(layer, images, noise):
     weights = [rng.normal(size=w.shape).astype("float32") for w in layer.trainable_weights]
     for weight, value in zip(layer.trainable_weights, weights, strict=True):
         weight.assign(value)
-    return from_format(layer(x, noise=n), layer.data_format), weights
+    return from_format(at_once(lambda x: layer(x, noise=n))(x), layer.data_format), weights
 
 
-@pytest.mark.parametrize("mode", ["symmetric", "concat"])
-@pytest.mark.parametrize("padding", PADDING_MODES)
+@pytest.mark.parametrize(
+    ("mode", "padding", "data_format"), pairwise(NOISE_MODES, PADDING_MODES, DATA_FORMATS)
+)
 def test_nib_matches_the_oracle_for_a_given_noise(mode, padding, data_format, rng):
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
     noise = rng.normal(size=(2, 5, 6, 1)).astype("float32")
@@ -31,8 +33,9 @@ def test_nib_matches_the_oracle_for_a_given_noise(mode, padding, data_format, rn
     assert_close(y, np.tanh(expected), 5e-6)
 
 
-@pytest.mark.parametrize("mode", ["symmetric", "concat"])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("mode", "channels", "data_format"), pairwise(NOISE_MODES, [1, 3], DATA_FORMATS)
+)
 def test_without_filters_it_returns_the_noisy_channels(mode, channels, data_format, rng):
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
     noise = rng.normal(size=(1, 5, 6, channels)).astype("float32")
@@ -54,8 +57,11 @@ def test_nib_gives_a_flat_image_a_varying_response_and_a_convolution_cannot(data
     assert y.std(axis=(1, 2)).max() < 1e-5
 
 
-@pytest.mark.parametrize("mode", ["symmetric", "concat"])
-@pytest.mark.parametrize("kernel_size", [1, 2, 3, (4, 5)], ids=str)
+@pytest.mark.parametrize(
+    ("mode", "kernel_size", "data_format"),
+    pairwise(NOISE_MODES, [1, 2, 3, (4, 5)], DATA_FORMATS),
+    ids=str,
+)
 def test_the_input_is_preserved_at_the_start(mode, kernel_size, data_format, rng):
     images = rng.normal(size=(2, 6, 7, 3)).astype("float32")
     layer = kc.NIB(5, kernel_size, mode=mode, data_format=data_format)

@@ -4,12 +4,15 @@ import pytest
 
 import keras_cnnfix as kc
 import oracle
-from images import apply, to_format
+from images import DATA_FORMATS, apply, pairwise, to_format
 from keras_cnnfix.checks import PADDING_MODES
 
 
-@pytest.mark.parametrize("mode", PADDING_MODES)
-@pytest.mark.parametrize("padding", [1, (2, 0), ((1, 2), (0, 3)), 0], ids=str)
+@pytest.mark.parametrize(
+    ("mode", "padding", "data_format"),
+    pairwise(PADDING_MODES, [1, (2, 0), ((1, 2), (0, 3)), 0], DATA_FORMATS),
+    ids=str,
+)
 def test_padding2d_matches_the_oracle(mode, padding, data_format, rng):
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
     layer = kc.Padding2D(padding, mode, data_format)

@@ -6,22 +6,29 @@ import pytest
 
 import keras_cnnfix as kc
 import oracle
-from images import answer_with_random_weights, assert_close, from_format, to_format
+from images import (
+    DATA_FORMATS,
+    answer_with_random_weights,
+    assert_close,
+    from_format,
+    pairwise,
+    to_format,
+)
 from keras_cnnfix.checks import PADDING_MODES
 
+SETTINGS = [
+    ({}, (10, 12)),
+    ({"size": (3, 1), "kernel_size": (2, 5)}, (15, 6)),
+    ({"size": 1.5, "interpolation": "bilinear"}, (7, 9)),
+    ({"output_size": (7, 11), "interpolation": "bicubic"}, (7, 11)),
+]
 
-@pytest.mark.parametrize("padding", PADDING_MODES)
+
 @pytest.mark.parametrize(
-    ("settings", "out"),
-    [
-        ({}, (10, 12)),
-        ({"size": (3, 1), "kernel_size": (2, 5)}, (15, 6)),
-        ({"size": 1.5, "interpolation": "bilinear"}, (7, 9)),
-        ({"output_size": (7, 11), "interpolation": "bicubic"}, (7, 11)),
-    ],
-    ids=str,
+    ("padding", "settings", "data_format"), pairwise(PADDING_MODES, SETTINGS, DATA_FORMATS), ids=str
 )
-def test_resize_conv2d_matches_the_oracle(padding, settings, out, data_format, rng):
+def test_resize_conv2d_matches_the_oracle(padding, settings, data_format, rng):
+    settings, out = settings
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
     layer = kc.ResizeConv2D(
         4, padding=padding, activation="tanh", data_format=data_format, **settings

@@ -6,13 +6,21 @@ from hypothesis import strategies as st
 
 import keras_cnnfix as kc
 import oracle
-from images import answer_with_random_weights, apply, assert_close, to_format
+from images import (
+    DATA_FORMATS,
+    answer_with_random_weights,
+    apply,
+    assert_close,
+    pairwise,
+    to_format,
+)
 from keras_cnnfix.checks import PADDING_MODES
 
 
-@pytest.mark.parametrize("order", ["dcr", "crd"])
-@pytest.mark.parametrize("padding", PADDING_MODES)
-@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize(
+    ("order", "padding", "smooth", "data_format"),
+    pairwise(["dcr", "crd"], PADDING_MODES, [False, True], DATA_FORMATS),
+)
 def test_subpixel_conv_matches_the_oracle(order, padding, smooth, data_format, rng):
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
     layer = kc.SubPixelConv(
@@ -49,8 +57,11 @@ def test_the_layer_is_torchs_pixel_shuffle_of_a_convolution(rng):
     assert_close(y, expected.transpose(0, 2, 3, 1), 2e-6)
 
 
-@pytest.mark.parametrize("order", ["dcr", "crd"])
-@pytest.mark.parametrize("size", [2, 3, (1, 4)], ids=str)
+@pytest.mark.parametrize(
+    ("order", "size", "data_format"),
+    pairwise(["dcr", "crd"], [2, 3, (1, 4)], DATA_FORMATS),
+    ids=str,
+)
 def test_with_icnr_it_starts_as_nearest_resize_of_a_convolution(order, size, data_format, rng):
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
     layer = kc.SubPixelConv(
@@ -123,7 +134,10 @@ def test_smooth_keeps_a_constant_constant_up_to_the_border(sy, sx, kernel, paddi
 
 
 def test_icnr_by_name_is_kept_by_name_and_by_object_as_an_object():
-    assert kc.SubPixelConv(4).get_config()["kernel_initializer"] == "icnr"
+    named = kc.SubPixelConv(4, size=(1, 3), channel_order="crd")
+    assert named.get_config()["kernel_initializer"] == "icnr"
+    same = kc.ICNR("glorot_uniform", (1, 3), "crd")
+    assert named.kernel_initializer.get_config() == same.get_config()
     layer = kc.SubPixelConv(4, size=3, kernel_initializer=kc.ICNR("he_normal", 3))
     twin = kc.SubPixelConv.from_config(layer.get_config())
     assert isinstance(twin.kernel_initializer, kc.ICNR)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oracle
-from images import apply, to_format
+from images import DATA_FORMATS, apply, pairwise, to_format
 from keras_cnnfix.checks import PADDING_MODES
 from keras_cnnfix.ops.padding import pad2d
 
@@ -23,9 +23,11 @@ def _pad(images, pads, mode, data_format):
     return apply(lambda x: pad2d(x, pads, mode, data_format), images, data_format)
 
 
-@pytest.mark.parametrize("mode", PADDING_MODES)
+PADS = [((1, 1), (1, 1)), ((0, 3), (2, 0)), ((4, 1), (0, 0)), ((0, 0), (1, 4))]
+
+
 @pytest.mark.parametrize(
-    "pads", [((1, 1), (1, 1)), ((0, 3), (2, 0)), ((4, 1), (0, 0)), ((0, 0), (1, 4))], ids=str
+    ("mode", "pads", "data_format"), pairwise(PADDING_MODES, PADS, DATA_FORMATS), ids=str
 )
 def test_pad2d_matches_the_oracle(mode, pads, data_format, rng):
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
@@ -47,8 +49,10 @@ def test_pad2d_matches_numpy_up_to_the_deepest_border(data, mode):
     np.testing.assert_array_equal(_pad(images, pads, mode, "channels_last"), expected)
 
 
-@pytest.mark.parametrize("mode", PADDING_MODES)
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "uint8", "int32"])
+@pytest.mark.parametrize(
+    ("mode", "dtype", "data_format"),
+    pairwise(PADDING_MODES, ["float16", "bfloat16", "uint8", "int32"], DATA_FORMATS),
+)
 def test_pad2d_keeps_the_dtype(mode, dtype, data_format):
     x = keras.ops.cast(to_format(np.arange(24).reshape(1, 3, 4, 2), data_format), dtype)
     y = pad2d(x, ((1, 2), (2, 1)), mode, data_format)

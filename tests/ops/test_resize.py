@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oracle
-from images import apply, assert_close
+from images import DATA_FORMATS, apply, assert_close, pairwise
 from keras_cnnfix.ops.resize import INTERPOLATIONS, resize2d, resized
 
 TOLERANCE = {"nearest": 0.0, "bilinear": 1e-6, "bicubic": 3e-6}
@@ -19,21 +19,24 @@ def _resize(images, size, output_size, interpolation, data_format="channels_last
     )
 
 
-@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+SIZES = [
+    (("1", "1"), (5, 6)),
+    (("2", "2"), (10, 12)),
+    (("3", "1"), (15, 6)),
+    (("1", "4"), (5, 24)),
+    (("5", "2"), (25, 12)),
+    (("1.5", "2.5"), (7, 15)),
+    (("1.15", "2"), (5, 12)),
+]
+
+
 @pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        (("1", "1"), (5, 6)),
-        (("2", "2"), (10, 12)),
-        (("3", "1"), (15, 6)),
-        (("1", "4"), (5, 24)),
-        (("5", "2"), (25, 12)),
-        (("1.5", "2.5"), (7, 15)),
-        (("1.15", "2"), (5, 12)),
-    ],
+    ("interpolation", "sizes", "data_format"),
+    pairwise(INTERPOLATIONS, SIZES, DATA_FORMATS),
     ids=str,
 )
-def test_resize2d_matches_the_oracle(interpolation, size, expected, data_format, rng):
+def test_resize2d_matches_the_oracle(interpolation, sizes, data_format, rng):
+    size, expected = sizes
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
     assert_close(
         _resize(images, size, None, interpolation, data_format),
@@ -42,8 +45,11 @@ def test_resize2d_matches_the_oracle(interpolation, size, expected, data_format,
     )
 
 
-@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
-@pytest.mark.parametrize("target", [(7, 11), (10, 12), (3, 4), (1, 1), (13, 2)], ids=str)
+@pytest.mark.parametrize(
+    ("interpolation", "target", "data_format"),
+    pairwise(INTERPOLATIONS, [(7, 11), (10, 12), (3, 4), (1, 1), (13, 2)], DATA_FORMATS),
+    ids=str,
+)
 def test_resize2d_meets_an_exact_size(interpolation, target, data_format, rng):
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
     assert_close(

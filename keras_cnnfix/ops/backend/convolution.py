@@ -27,6 +27,10 @@ def conv2d(x, kernel, strides, groups, data_format):
         # Keras copies the image into channels_first and back into PyTorch's channels_last memory
         # format, which is what it was: twice the time of a 3x3 convolution (Keras 3.15).
         return _torch_conv2d(x, kernel, strides, groups)
+    if kernel.shape[3] == 1 and _permutes_on_torch("channels_last"):
+        # For its kernel in one piece: see there.
+        y = _torch_conv2d(layout.to_channels_last(x), kernel, strides, groups)
+        return layout.to_channels_first(y)
     # TensorFlow's own CPU kernels convolve in channels_last alone: channels_first works only while
     # oneDNN is on, which it is not on every machine (TensorFlow 2.21).
     transposed = data_format == "channels_first" and on_tensorflow_cpu()
@@ -61,9 +65,10 @@ def depthwise_conv2d(x, taps, strides, data_format):
     # XLA convolves each channel on its own slowly on a CPU, its gradient above all: sums of shifted
     # images take a tenth of the time (JAX 0.10). TensorFlow without oneDNN, and in float64, has no
     # depthwise convolution with unequal strides (TensorFlow 2.21); with it, and on PyTorch, see
-    # `_one_channel_misread`.
-    # The sums serve unknown channels, too.
-    if keras.backend.backend() == "jax" or channels is None or strides[0] != strides[1]:
+    # `_one_channel_misread`. Inductor makes one pass of the sums, where it fails on the gradient of
+    # the convolution once sizes have changed (PyTorch 2.13). They serve unknown channels, too.
+    in_one_pass = keras.backend.backend() == "jax" or is_compiled_by_torch()
+    if in_one_pass or channels is None or strides[0] != strides[1]:
         for weights, stride, axis in zip(
             taps, strides, layout.spatial_axes(data_format), strict=True
         ):

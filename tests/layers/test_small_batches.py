@@ -1,0 +1,35 @@
+"""Batches of one image, of one channel, with one filter: where backends take other paths."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_cnnfix as kc
+from images import assert_close, to_format
+
+LAYERS = {
+    "nib": (kc.NIB, {"fixed": True, "seed": 1}),
+    "nearest": (kc.ResizeConv2D, {}),
+    "nearest plain": (kc.ResizeConv2D, {"implementation": "plain"}),
+    "nearest fraction": (kc.ResizeConv2D, {"size": 1.5}),
+    "bilinear": (kc.ResizeConv2D, {"interpolation": "bilinear"}),
+    "sub-pixel": (kc.SubPixelConv, {}),
+}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", LAYERS)
+def test_one_image_and_one_filter_train(name, channels, data_format, rng):
+    """As a remainder batch may be. The same step as on the same image twice."""
+    cls, settings = LAYERS[name]
+    image = to_format(rng.normal(size=(1, 8, 9, channels)), data_format)
+    weights = []
+    for images in (image, np.concatenate([image, image])):
+        keras.utils.set_random_seed(0)
+        layer = cls(1, **settings, data_format=data_format)
+        model = keras.Sequential([keras.Input(image.shape[1:]), layer])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        target = np.zeros((len(images), *model.output_shape[1:]), "float32")
+        model.train_on_batch(images, target)
+        weights.append(keras.ops.convert_to_numpy(layer.kernel))
+    assert_close(*weights, 1e-5)
