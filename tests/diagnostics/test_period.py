@@ -113,9 +113,9 @@ def test_no_longer_period_is_looked_for_than_asked_for_and_than_fits_four_times(
     image = planted(rng.random((90, 90, 1)) / 20, 12)
     assert _period(image, max_period=12) == (12, 12)
     assert max(_period(image)) <= 8
-    image = _grid("phases", (90, 14), (6, 3), rng)
+    image = _grid("lines", (90, 14), (6, 3), rng)
     assert _period(image[:24]) == (6, 3)
-    assert _period(image[:23]) == (3, 3)
+    assert max(_period(image[:23])) <= 5
 
 
 @pytest.mark.parametrize(

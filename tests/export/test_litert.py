@@ -1,6 +1,7 @@
 """LiteRT files of 8 and of 16 bits: as close to the float network as one of Keras's own layers."""
 
 import functools
+from typing import Any
 
 import keras
 import numpy as np
@@ -60,7 +61,7 @@ PLAIN = {
 }
 
 # Name -> (layer, arguments, the network of Keras's own layers that it is held to).
-QUANTIZED = {
+QUANTIZED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "nearest": (kc.ResizeConv2D, {"filters": 8}, "nearest"),
     "nearest zeros": (kc.ResizeConv2D, {"filters": 8, "padding": "zeros"}, "nearest"),
     "nearest plain": (kc.ResizeConv2D, {"filters": 8, "implementation": "plain"}, "nearest"),

@@ -247,4 +247,4 @@ def test_an_empty_batch_with_its_noise():
     none = np.ones((0, 4, 4, 3), "float32")
     noise = keras.ops.ones((0, 4, 4, 1))
     assert kc.NIB()(none, noise=noise).shape == (0, 4, 4, 6)
-    assert kc.NIB()(keras.ops.convert_to_tensor(none), noise).shape == (0, 4, 4, 6)
+    assert kc.NIB(4)(keras.ops.convert_to_tensor(none), noise).shape == (0, 4, 4, 4)
