@@ -81,6 +81,17 @@ def test_float64_is_computed_in_float64(channels_first, backend, rng):
         kc.ResizeConv2D(3, interpolation="bilinear", **settings),
         lambda k, b: oracle.resize_conv2d(images, k, b, (10, 12), "bilinear", "reflect"),
     )
+    for interpolation in ("nearest", "bilinear", "bicubic"):
+        check(
+            kc.ResizeConv2D(3, size=(1.4, 2.5), interpolation=interpolation, **settings),
+            lambda k, b, name=interpolation: oracle.resize_conv2d(
+                images, k, b, (7, 15), name, "reflect"
+            ),
+        )
+    check(
+        kc.ResizeConv2D(3, 1, interpolation="bicubic", **settings),
+        lambda k, b: oracle.resize_conv2d(images, k, b, (10, 12), "bicubic", "reflect"),
+    )
     check(
         kc.SubPixelConv(2, smooth=True, **settings),
         lambda k, b: oracle.sub_pixel_conv(images, k, b, (2, 2), "reflect", "dcr", True),
@@ -95,4 +106,42 @@ def test_float64_is_computed_in_float64(channels_first, backend, rng):
         kc.BlurPool2D(**settings),
         lambda: oracle.blur_pool2d(images, (4, 4), (2, 2), "reflect"),
     )
+    for padding in ("reflect", "wrap"):
+        check(
+            kc.MaxBlurPool2D(padding=padding, **settings),
+            lambda padding=padding: oracle.max_blur_pool2d(images, (2, 2), (3, 3), (2, 2), padding),
+        )
+    check(
+        kc.AdaptiveAntiAlias(groups=2, batch_norm=False, **settings),
+        lambda k, b: oracle.adaptive_anti_alias(
+            images, k, (2, 2), 2, "reflect", "group", None, None, None, None, bias=b
+        ),
+    )
     check(kc.Padding2D(**settings), lambda: oracle.pad(images, ((1, 1), (1, 1)), "reflect"))
+
+
+def test_a_batch_norm_is_as_exact_as_that_of_keras(data_format, backend, rng):
+    """PyTorch: Keras's own is in float32 for float64."""
+    if backend == "jax":
+        return  # As above.
+    layer = kc.AdaptiveAntiAlias(groups=2, dtype="float64", data_format=data_format)
+    images = rng.normal(size=(2, 5, 6, 4))
+    x = keras.ops.convert_to_tensor(
+        np.moveaxis(images, -1, 1) if data_format == "channels_first" else images
+    )
+    layer.build(x.shape)
+    w = {}
+    for weight in layer.weights:
+        value = np.abs(rng.normal(size=weight.shape)) + 0.5
+        weight.assign(value)
+        w[weight.name] = value
+    y = layer(x)
+    assert keras.backend.standardize_dtype(y.dtype) == "float64"
+    y = keras.ops.convert_to_numpy(y)
+    y = np.moveaxis(y, 1, -1) if data_format == "channels_first" else y
+    statistics = [w[name] for name in ("gamma", "beta", "moving_mean", "moving_variance")]
+    expected = oracle.adaptive_anti_alias(
+        images, w["kernel"], (2, 2), 2, "reflect", "group", *statistics
+    )
+    tolerance = 1e-6 if backend == "torch" else 1e-12
+    assert np.abs(y - expected).max() < tolerance * np.abs(expected).max()

@@ -36,8 +36,9 @@ class AdaptiveAntiAlias(KernelLayer):
             1 / groups on average (the authors' released weights).
         padding: How the image is continued: `"reflect"`, `"symmetric"`, `"edge"`, `"wrap"` or
             `"zeros"`.
-        batch_norm: Normalises the predictions over the kept positions. Without it the convolution
-            has a `bias`, which starts from `beta_initializer`.
+        batch_norm: Normalises the predictions over the kept positions, on PyTorch in float32 where
+            the layer is in float64 (as Keras's own does). Without it the convolution has a `bias`,
+            which starts from `beta_initializer`.
         momentum, epsilon: As in `keras.layers.BatchNormalization`.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's configured one.
         gamma_initializer: Of the scale of the batch normalisation.

@@ -187,7 +187,8 @@ def _composite(kernel, factors):
     kh, kw, channels, filters = kernel.shape
     boxes = [_box_matrix(k, s) for k, s in zip((kh, kw), factors, strict=True)]
     taps = at_least_float32(ops.reshape(kernel, (kh * kw, channels * filters)))
-    taps = ops.matmul(ops.convert_to_tensor(np.kron(*boxes), dtype=taps.dtype), taps)
+    # Not `ops.matmul`, which is in float32 for float64 on PyTorch (Keras 3.15).
+    taps = ops.convert_to_tensor(np.kron(*boxes), dtype=taps.dtype) @ taps
     sides = [len(box) for box in boxes]
     return ops.cast(ops.reshape(taps, (*sides, channels, filters)), kernel.dtype)
 

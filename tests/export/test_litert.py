@@ -1,6 +1,7 @@
 """LiteRT files of 8 and of 16 bits: as close to the float network as one of Keras's own layers."""
 
 import functools
+from typing import Any
 
 import keras
 import numpy as np
@@ -60,7 +61,7 @@ PLAIN = {
 }
 
 # Name -> (layer, arguments, the network of Keras's own layers that it is held to).
-QUANTIZED = {
+QUANTIZED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "nearest": (kc.ResizeConv2D, {"filters": 8}, "nearest"),
     "nearest zeros": (kc.ResizeConv2D, {"filters": 8, "padding": "zeros"}, "nearest"),
     "nearest plain": (kc.ResizeConv2D, {"filters": 8, "implementation": "plain"}, "nearest"),
@@ -156,3 +157,28 @@ def test_16_bits_are_close(case):
     """Keras's own up-sampling has no form of 16 bits: the bound is that of its 8-bit weights."""
     cls, settings, _ = QUANTIZED[case]
     assert _error(_network(cls(**settings)), 16) <= 2 * _error_of_keras("convolution", 16)
+
+
+def test_a_file_for_any_size_asserts_nothing():
+    """What the graph asserts is gone, with its texts; the answers are the layer's."""
+    import tensorflow as tf
+
+    layer = kc.ResizeConv2D(4)
+    layer.build((None, None, None, 3))
+    images = tf.TensorSpec((None, None, None, 3), "float32")
+    graph = tf.function(layer, input_signature=[images]).get_concrete_function()
+    assert "Assert" in {operation.type for operation in graph.graph.get_operations()}
+    archive = tf.Module()
+    archive.variables_of_layer = [v.value for v in layer.variables]
+    file = tf.lite.TFLiteConverter.from_concrete_functions([graph], archive).convert()
+    interpreter = tf.lite.Interpreter(model_content=file)
+    (into,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
+    for shape in [(1, 5, 6, 3), (2, 8, 3, 3)]:
+        x = np.random.default_rng(0).normal(size=shape).astype("float32")
+        interpreter.resize_tensor_input(into["index"], shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(into["index"], x)
+        interpreter.invoke()
+        np.testing.assert_allclose(
+            interpreter.get_tensor(out["index"]), layer(x), rtol=1e-5, atol=1e-5
+        )

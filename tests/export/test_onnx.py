@@ -1,6 +1,7 @@
 """ONNX files, run in onnxruntime: what each layer answers there is what it answers in Keras."""
 
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -68,7 +69,11 @@ def test_a_file_for_any_size(case, data_format, tmp_path, backend):
         image = torch.from_numpy(_images(case, data_format, SIZES[0], 2))
         rows = 1 if data_format == "channels_last" else 2
         axes = {"images": {0: "batch", rows: "height", rows + 1: "width"}}
-        settings = {"dynamo": False, "input_names": ["images"], "dynamic_axes": axes}
+        settings: dict[str, Any] = {
+            "dynamo": False,
+            "input_names": ["images"],
+            "dynamic_axes": axes,
+        }
         torch.onnx.export(model.eval(), (image,), path, **settings)
     else:
         model.export(path, format="onnx", verbose=False)

@@ -171,6 +171,19 @@ def _errors(backend):
     return (ValueError, tf.errors.InvalidArgumentError)
 
 
+def test_a_graph_asserts_only_the_sizes_that_it_does_not_know(backend, data_format):
+    if backend != "tensorflow":
+        return
+    import tensorflow as tf
+
+    layer = kc.ResizeConv2D(2, data_format=data_format)
+    for size, count in [((8, 8), 0), ((8, None), 1), ((None, 8), 1), ((None, None), 2)]:
+        shape = (None, *size, 3) if data_format == "channels_last" else (None, 3, *size)
+        graph = tf.function(layer, input_signature=[tf.TensorSpec(shape, "float32")])
+        operations = graph.get_concrete_function().graph.get_operations()
+        assert [o.type for o in operations].count("Assert") == count
+
+
 def test_a_compiled_graph_of_unknown_sizes_runs(case, backend):
     """XLA cannot assert, and must not mind."""
     if backend != "tensorflow" or "bicubic" in case:
@@ -217,6 +230,19 @@ def test_an_empty_batch_gives_an_empty_answer(case, data_format):
     y = layer(none)
     assert tuple(y.shape) == layer.compute_output_shape(none.shape)
     assert keras.backend.standardize_dtype(y.dtype) == "float32"
+
+
+def test_nothing_is_learned_from_an_empty_batch(case, data_format):
+    """No statistic moves, whether `training` is passed or a model says so."""
+    layer = _layer(case, data_format)
+    none = to_format(np.ones((0, *CASES[case][2])), data_format)
+    layer.build(none.shape)
+    before = [keras.ops.convert_to_numpy(w) for w in layer.weights]
+    assert layer(none, training=True).shape[0] == 0
+    model = keras.Sequential([layer])
+    assert model(none, training=True).shape[0] == 0
+    for weight, value in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(weight), value)
 
 
 @pytest.mark.parametrize(

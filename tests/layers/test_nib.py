@@ -245,4 +245,6 @@ def test_every_seed_draws(seed, fixed):
 
 def test_an_empty_batch_with_its_noise():
     none = np.ones((0, 4, 4, 3), "float32")
-    assert kc.NIB()(none, noise=np.ones((0, 4, 4, 1), "float32")).shape == (0, 4, 4, 6)
+    noise = keras.ops.ones((0, 4, 4, 1))
+    assert kc.NIB()(none, noise=noise).shape == (0, 4, 4, 6)
+    assert kc.NIB(4)(keras.ops.convert_to_tensor(none), noise).shape == (0, 4, 4, 4)

@@ -165,7 +165,7 @@ def test_a_fraction_comes_back_from_a_file_exactly(size, kept, tmp_path, rng):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.layers[-1].get_config()["size"] == (kept, kept)
-    out = tuple(int(n * Fraction(size)) for n in (6, 9))
+    out = int(6 * Fraction(size)), int(9 * Fraction(size))
     kernel, bias = (keras.ops.convert_to_numpy(w) for w in model.weights)
     expected = oracle.resize_conv2d(images, kernel, bias, out, "nearest", "reflect")
     assert_close(from_format(loaded(images), "channels_last"), expected, 5e-6)

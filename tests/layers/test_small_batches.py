@@ -1,5 +1,7 @@
 """Batches of one image, of one channel, with one filter: where backends take other paths."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 import keras_cnnfix as kc
 from images import assert_close, to_format
 
-LAYERS = {
+LAYERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "nib": (kc.NIB, {"fixed": True, "seed": 1}),
     "nearest": (kc.ResizeConv2D, {}),
     "nearest plain": (kc.ResizeConv2D, {"implementation": "plain"}),
@@ -32,4 +34,5 @@ def test_one_image_and_one_filter_train(name, channels, data_format, rng):
         target = np.zeros((len(images), *model.output_shape[1:]), "float32")
         model.train_on_batch(images, target)
         weights.append(keras.ops.convert_to_numpy(layer.kernel))
-    assert_close(*weights, 1e-5)
+    once, twice = weights
+    assert_close(twice, once, 1e-5)

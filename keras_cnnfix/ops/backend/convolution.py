@@ -43,7 +43,7 @@ def conv2d(x, kernel, strides, groups, data_format):
         # XLA on a CPU takes up to twice the time for what is a product of matrices (JAX 0.10).
         # (A reshape: for the gradient of a slice see `every`.)
         kernel = ops.reshape(kernel, kernel.shape[2:])
-        pixels = ops.matmul(ops.reshape(x, (-1, kernel.shape[0])), kernel)
+        pixels = ops.reshape(x, (-1, kernel.shape[0])) @ kernel
         size = layout.spatial_size(ops.shape(x), data_format)
         y = ops.reshape(pixels, layout.image_shape(-1, size, kernel.shape[1], data_format))
     else:
@@ -156,7 +156,12 @@ def _torch_conv_transpose2d(x, kernel, bias, strides, crops, data_format):
     x = x.permute(0, 3, 1, 2) if permuted else x
     # oneDNN takes up to eight times as long for one image whose sides are prime numbers: a row more
     # is computed, and cropped, which moves nothing (PyTorch 2.13).
-    odd = x.shape[0] == 1 and x.shape[2] % 2 == x.shape[3] % 2 == 1 and strides[0] > 1
+    odd = (
+        strides[0] > 1
+        and not torch.jit.is_tracing()  # Sizes are tensors then.
+        and x.shape[0] == 1
+        and x.shape[2] % 2 == x.shape[3] % 2 == 1
+    )
     y = torch.nn.functional.conv_transpose2d(
         x,
         kernel.permute(2, 3, 0, 1),
