@@ -44,7 +44,7 @@ def conv2d(x, kernel, strides, groups, data_format):
         data_format == "channels_last"
     ):
         # XLA on a CPU takes up to twice the time for what is a product of matrices (JAX 0.10).
-        pixels = ops.reshape(x, (-1, kernel.shape[2])) @ kernel[0, 0]
+        pixels = ops.matmul(ops.reshape(x, (-1, kernel.shape[2])), kernel[0, 0])
         size = layout.spatial_size(ops.shape(x), data_format)
         y = ops.reshape(pixels, layout.image_shape(-1, size, kernel.shape[3], data_format))
     else:
