@@ -106,14 +106,14 @@ def _keys(t: float) -> float:
     return 0.0
 
 
-def _resize_matrix(n_in: int, n_out: int, interpolation: str) -> Array:
+def _resize_matrix(n_in: int, n_out: int, interpolation: str, padding: str = "edge") -> Array:
     """The (n_out, n_in) weights of a resize along one axis, with half-pixel centres.
 
     Output i is centred at (i + 1/2) * n_in / n_out, input m at m + 1/2. nearest takes the input
     pixel that the centre falls into, m = floor(centre), in exact integers. bilinear and bicubic
     weigh input m by kernel((centre - (m + 1/2)) / width), where width is 1, but n_in / n_out
-    for bicubic when shrinking (antialias); inputs that do not exist are left out, and the
-    weights divided by their sum.
+    for bicubic when shrinking (antialias); inputs that do not exist are left out, or with the
+    padding "wrap" are those of the other end, and the weights divided by their sum.
     """
     weights = np.zeros((n_out, n_in))
     ratio = Fraction(n_in, n_out)
@@ -122,23 +122,26 @@ def _resize_matrix(n_in: int, n_out: int, interpolation: str) -> Array:
         if interpolation == "nearest":
             weights[i, floor(centre)] = 1
             continue
-        for m in range(n_in):
+        reach = ceil(2 * max(ratio, Fraction(1))) + 1
+        for m in range(floor(centre) - reach, floor(centre) + reach + 1):
+            if padding != "wrap" and not 0 <= m < n_in:
+                continue
             distance = centre - m - Fraction(1, 2)
             if interpolation == "bilinear":
-                weights[i, m] = _triangle(float(distance))
+                weights[i, m % n_in] += _triangle(float(distance))
             elif interpolation == "bicubic":
-                weights[i, m] = _keys(float(distance / max(ratio, Fraction(1))))
+                weights[i, m % n_in] += _keys(float(distance / max(ratio, Fraction(1))))
             else:
                 raise ValueError(interpolation)
         weights[i] /= weights[i].sum()
     return weights
 
 
-def resize(x: Array, out_size: Pair, interpolation: str) -> Array:
+def resize(x: Array, out_size: Pair, interpolation: str, padding: str = "edge") -> Array:
     """Resize with half-pixel centres, y[i,j] = sum_ab rows[i,a] * cols[j,b] * x[a,b]."""
     x = np.asarray(x, np.float64)
-    rows = _resize_matrix(x.shape[1], out_size[0], interpolation)
-    cols = _resize_matrix(x.shape[2], out_size[1], interpolation)
+    rows = _resize_matrix(x.shape[1], out_size[0], interpolation, padding)
+    cols = _resize_matrix(x.shape[2], out_size[1], interpolation, padding)
     return np.einsum("ia,jb,nabc->nijc", rows, cols, x)
 
 
@@ -152,7 +155,7 @@ def resize_conv2d(
     groups: int = 1,
 ) -> Array:
     """Resize, pad at the high resolution, convolve (Odena et al., 2016)."""
-    high = _pad_for(resize(x, out_size, interpolation), kernel.shape[:2], padding)
+    high = _pad_for(resize(x, out_size, interpolation, padding), kernel.shape[:2], padding)
     return conv2d(high, kernel, bias, groups=groups)
 
 

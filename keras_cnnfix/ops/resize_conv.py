@@ -88,7 +88,9 @@ def fastest_form(implementation, sizes, kernel_shape, factors, interpolation, pa
     by_transposed = interpolation == "nearest" and groups == 1
     if padding == "reflect":
         by_transposed = by_transposed and all(_reflects(n, k, s) for n, k, s in axes)
-    enough = backend.channels_for_products()
+    with_border, with_few_taps, with_zeros = backend.channels_for_products()
+    few_taps = all(k + s - 1 <= 4 for _, k, s in axes)
+    enough = with_zeros if padding == "zeros" else with_few_taps if few_taps else with_border
     if by_products and (channels >= enough or not by_transposed):
         # What they must win from otherwise is plain, which multiplies more.
         return "products" if 2 * channels >= enough or implementation == "polyphase" else "plain"

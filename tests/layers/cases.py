@@ -113,7 +113,9 @@ CASES: dict[str, tuple[Any, dict[str, Any], tuple[int, int, int]]] = {
 PERIOD = 12
 PERIODIC: dict[str, dict[str, Any]] = {
     "resize_conv": {"kernel_size": 5},
+    "resize_conv_grouped": {},
     "resize_conv_exact": {"output_size": (14, 24)},
+    "resize_conv_bicubic": {},
     "subpixel_conv": {},
     "subpixel_conv_smooth": {},
     "nib": {"tile_size": 3},

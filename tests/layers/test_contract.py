@@ -146,8 +146,6 @@ def test_an_exported_graph_predicts_the_same(case, backend, tmp_path):
 
 
 def test_compiled_and_eager_agree(case, data_format, backend):
-    if backend == "tensorflow" and not _layer(case, data_format).supports_jit:
-        pytest.skip("says so itself: XLA cannot compile TensorFlow's antialiased resize")
     if backend == "torch":
         pytest.skip("torch.compile takes half a minute a model; Keras does not use it by default")
     model = _model(case, data_format)

@@ -44,7 +44,9 @@ def on_tensorflow_cpu():
 def channels_for_products():
     """From how many channels on `resize_conv.products` is faster than `resize_conv.transposed`.
 
-    On a CPU measured (`docs/performance.md`). On a GPU estimated: an H100 makes about 300
+    Three numbers: for an image with a border, the same where the composite kernel has no more than
+    4 taps a side, and for zeros, where the transposed form pads and crops nothing. On a CPU fitted
+    to drawn shapes (`docs/performance.md`). On a GPU estimated: an H100 makes about 300
     multiplications in the time in which it moves a number through memory, a CPU 17 to 60.
     """
     name = keras.backend.backend()
@@ -53,9 +55,9 @@ def channels_for_products():
 
         # XLA convolves slowly on a CPU, transposed convolutions and their gradients above all,
         # but is quick with products of matrices, and sums in one pass (JAX 0.10).
-        return 0 if jax.default_backend() == "cpu" else 1024
+        return (0, 0, 0) if jax.default_backend() == "cpu" else (1024, 1024, 1024)
     if name == "torch":
         import torch
 
-        return 1024 if torch.cuda.is_available() else 144
-    return 56 if on_tensorflow_cpu() else 1024
+        return (1024, 1024, 1024) if torch.cuda.is_available() else (112, 144, 192)
+    return (60, 80, 128) if on_tensorflow_cpu() else (1024, 1024, 1024)
