@@ -56,11 +56,11 @@ class ImageLayer(keras.layers.Layer):
             return super().__call__(inputs, *args, **kwargs)
         # No backend convolves and pads an empty batch without errors or wrong shapes (TensorFlow
         # 2.21, PyTorch 2.13): one image more, which the answer leaves out.
-        arguments = [_with_one_more(v) if _is_empty(v) else v for v in (inputs, *args)]
+        inputs = _with_one_more(inputs)
         kwargs = {k: _with_one_more(v) if _is_empty(v) else v for k, v in kwargs.items()}
         # Nothing is learned from what is no image.
         kwargs["training"] = False
-        return super().__call__(*arguments, **kwargs)[:0]
+        return super().__call__(inputs, *args, **kwargs)[:0]
 
     def check_images(self, images, name="inputs"):
         """Raises unless `images` are a batch of images, of a dtype that the layer can take."""

@@ -171,9 +171,7 @@ def _keys(distance):
     """Keys' cubic kernel with a = -1/2, of distances in pixels, at least 0."""
     near = (1.5 * distance - 2.5) * distance * distance + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-    # Not `ops.where`, which is in float32 for float64 on PyTorch (Keras 3.15).
-    is_near, is_far = (ops.cast(distance < n, distance.dtype) for n in (1, 2))
-    return is_near * near + (is_far - is_near) * far
+    return ops.where(distance < 1, near, ops.where(distance < 2, far, 0))
 
 
 def _where_known(n, out):

@@ -184,6 +184,20 @@ def test_a_graph_asserts_only_the_sizes_that_it_does_not_know(backend, data_form
         assert [o.type for o in operations].count("Assert") == count
 
 
+def test_a_graph_refuses_one_pixel_too_few(backend):
+    if backend != "tensorflow":
+        return
+    import tensorflow as tf
+
+    signature = tf.TensorSpec((None, None, None, 3), "float32")
+    graph = tf.function(kc.BlurPool2D(9), input_signature=[signature])
+    assert graph(np.ones((1, 5, 5, 3), "float32")).shape == (1, 3, 3, 3)
+    for size, received in [((5, 4), "width"), ((4, 5), "height")]:
+        message = f"needs a {received} of at least 5. .*{received}=4"
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            graph(np.ones((1, *size, 3), "float32"))
+
+
 def test_a_compiled_graph_of_unknown_sizes_runs(case, backend):
     """XLA cannot assert, and must not mind."""
     if backend != "tensorflow" or "bicubic" in case:

@@ -5,6 +5,8 @@ import pytest
 from keras_cnnfix.ops.precision import at_least_float32
 
 
+# JAX makes float32 of it, and says so.
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype .*float64:UserWarning")
 @pytest.mark.parametrize(
     ("dtype", "expected"),
     [("float16", "float32"), ("bfloat16", "float32"), ("float32", "float32"), ("float64", None)],
