@@ -204,7 +204,7 @@ def test_the_transposed_form_equals_plain_where_it_is_taken(size, factors, kerne
     ]
     shape = (*kernel_size, 2, 2)
     taken = fastest_form("auto", size, shape, factors, "nearest", padding, 1)
-    if padding != "reflect" and factors != (1, 1) and backend.channels_for_products() > 4:
+    if padding != "reflect" and factors != (1, 1) and min(backend.channels_for_products()) > 4:
         assert taken == "transposed"
     if padding == "reflect" and not all(map(resize_conv._reflects, size, kernel_size, factors)):
         assert taken != "transposed"
@@ -265,13 +265,23 @@ def test_the_form_is_plain_where_nothing_is_resized_or_all_is_border():
 
 def test_the_form_follows_the_channels(monkeypatch):
     """Many channels: fewer multiplications win. Few: fewer passes over memory."""
-    monkeypatch.setattr(backend, "channels_for_products", lambda: 64)
+    monkeypatch.setattr(backend, "channels_for_products", lambda: (40, 64, 90))
 
-    def form(channels, interpolation="nearest", groups=1, implementation="auto", side=None):
-        shape, sizes = (3, 3, channels // groups, 32), (side, side)
-        return fastest_form(implementation, sizes, shape, (2, 2), interpolation, "reflect", groups)
+    def form(
+        channels,
+        interpolation="nearest",
+        groups=1,
+        implementation="auto",
+        side=None,
+        taps=3,
+        padding="reflect",
+    ):
+        shape, sizes = (taps, taps, channels // groups, 32), (side, side)
+        return fastest_form(implementation, sizes, shape, (2, 2), interpolation, padding, groups)
 
     assert [form(c) for c in (256, 64, 63, 3)] == ["products"] * 2 + ["transposed"] * 2
+    assert [form(c, taps=5) for c in (40, 39)] == ["products", "transposed"]
+    assert [form(c, padding="zeros") for c in (90, 89)] == ["products", "transposed"]
     assert form(3, implementation="polyphase", side=8) == "transposed"
     # What knows no transposed form needs half as many to win from the plain one.
     assert [form(c, "bilinear", side=8) for c in (32, 31)] == ["products", "plain"]
@@ -280,7 +290,7 @@ def test_the_form_follows_the_channels(monkeypatch):
     # Of unknown size, an image may be of one pixel, all border to a bilinear resize.
     assert [form(256, "bilinear", side=n) for n in (None, "a tensor")] == ["plain"] * 2
     assert [form(256, side=n) for n in (None, "a tensor")] == ["products"] * 2
-    monkeypatch.setattr(backend, "channels_for_products", lambda: 0)
+    monkeypatch.setattr(backend, "channels_for_products", lambda: (0, 0, 0))
     assert [form(1), form(1, "bilinear", side=8), form(2, groups=2, side=8)] == ["products"] * 3
 
 
