@@ -92,9 +92,11 @@ def _nearest_by(x, factor, axis, wrap):
 
 
 def _nearest_to(x, out, axis, wrap):
-    n, i = _positions(ops.shape(x)[axis], out)
+    n = ops.shape(x)[axis]
+    count = _where_known(n, out)
+    n, size, i = _counted(count, n, out)
     # In integers: a float falls just below the whole number at sizes such as 40 -> 46.
-    return backend.take(x, (2 * i + 1) * n // (2 * out), axis)
+    return backend.take(x, (2 * i + 1) * n // (2 * size), axis)
 
 
 def _bilinear_by(x, factor, axis, wrap):
@@ -117,18 +119,18 @@ def _bilinear_by(x, factor, axis, wrap):
 
 
 def _bilinear_to(x, out, axis, wrap):
-    n, i = _positions(ops.shape(x)[axis], out)
+    n = ops.shape(x)[axis]
+    count = _where_known(n, out)
+    n, size, i = _counted(count, n, out)
     # Twice `out` times the position of each centre, plus one pixel so that none is negative (an
     # ONNX division rounds those towards zero): whole numbers, so that none is rounded.
-    position = (2 * i + 1) * n + out
-    right = position // (2 * out)
+    position = (2 * i + 1) * n + size
+    right = position // (2 * size)
     exact = dtype_of_sums(x.dtype)
-    right_weight = ops.cast(position - right * (2 * out), exact) / ops.cast(2 * out, exact)
+    right_weight = ops.cast(position - right * (2 * size), exact) / ops.cast(2 * size, exact)
     right_weight = layout.along(ops.cast(right_weight, x.dtype), axis)
     # Beyond the outermost centres both neighbours are the outermost pixel.
-    left, right = (
-        (j + n) % n if wrap else _where_known(n, out).clip(j, 0, n - 1) for j in (right - 1, right)
-    )
+    left, right = ((j + n) % n if wrap else count.clip(j, 0, n - 1) for j in (right - 1, right))
     return backend.take(x, left, axis) * (1 - right_weight) + (
         backend.take(x, right, axis) * right_weight
     )
@@ -139,21 +141,24 @@ def _bicubic_by(x, factor, axis, wrap):
 
 
 def _bicubic_to(x, out, axis, wrap):
-    n, i = _positions(ops.shape(x)[axis], out)
+    n = ops.shape(x)[axis]
     count = _where_known(n, out)
-    # The kernel is stretched where it shrinks. All in units of half an output step.
-    width = count.maximum(n, out)
-    taps = (4 * width + out - 1) // out
+    # As many as the kernel, stretched where it shrinks, reaches. A factor is at least 1.
+    taps = (4 * count.maximum(n, out) + out - 1) // out if isinstance(out, int) else 4
+    n, size, i = _counted(count, n, out)
+    reach, _, tap = _counted(count, taps, taps)
+    # All in units of half an output step.
+    width = count.maximum(n, size)
     centre = (2 * i[:, None] + 1) * n
-    before = centre - 4 * width - out + 2 * out * taps  # Not negative, as in `_bilinear_to`.
-    pixel = before // (2 * out) + 1 - taps + count.arange(taps)
+    before = centre - 4 * width - size + 2 * size * reach  # Not negative, as in `_bilinear_to`.
+    pixel = before // (2 * size) + 1 - reach + tap
     exact = dtype_of_sums(x.dtype)
-    distance = ops.cast(count.abs((2 * pixel + 1) * out - centre), exact)
+    distance = ops.cast(count.abs((2 * pixel + 1) * size - centre), exact)
     weight = _keys(distance / ops.cast(2 * width, exact))
     if not wrap:
         weight = weight * ops.cast((pixel >= 0) & (pixel < n), exact)
     weight = weight / ops.sum(weight, axis=1, keepdims=True)
-    source = (pixel + taps * n) % n if wrap else count.clip(pixel, 0, n - 1)
+    source = (pixel + reach * n) % n if wrap else count.clip(pixel, 0, n - 1)
     # An axis of taps behind that of the outputs.
     shape = [*ops.shape(x)]
     shape[0], shape[axis : axis + 1] = -1, (out, taps)
@@ -176,12 +181,12 @@ def _where_known(n, out):
     return np if isinstance(n, int) and isinstance(out, int) else ops
 
 
-def _positions(n, out):
-    """`n`, and the positions of the outputs, such that their products fit."""
-    if _where_known(n, out) is np:
-        return n, np.arange(out)
+def _counted(count, n, out):
+    """`n`, `out` and the positions of the outputs, such that their products fit."""
+    if count is np:
+        return n, out, np.arange(out)
     dtype = backend.widest_int()
-    return ops.cast(n, dtype), ops.arange(out, dtype=dtype)
+    return ops.cast(n, dtype), ops.cast(out, dtype), ops.arange(out, dtype=dtype)
 
 
 _RESIZERS = {

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import oracle
-from images import apply, assert_close, from_format, gradients, to_format
+from images import apply, assert_close, at_once, from_format, gradients, to_format
 from keras_cnnfix import ResizeConv2D
 from keras_cnnfix.ops import backend as branches
+from keras_cnnfix.ops.backend import fusion
 
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the branch is TensorFlow's"
@@ -55,13 +56,15 @@ def test_unequal_strides(channels, strides, depthwise, data_format, rng):
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-@pytest.mark.parametrize("size", [1, 3])
-def test_one_image_and_one_filter_train(channels, size, data_format, rng):
+@pytest.mark.parametrize(("size", "transposed"), [(1, False), (3, False), (4, True), (2, True)])
+def test_one_image_and_one_filter_train(channels, size, transposed, data_format, rng):
     """As a remainder batch may be: half the gradient of the same image twice."""
     image = to_format(rng.normal(size=(1, 8, 9, channels)), data_format)
     kernel = rng.normal(size=(size, size, channels, 1)).astype("float32")
 
     def function(x, k):
+        if transposed:
+            return branches.conv_transpose2d(x, k, None, (2, 2), (2, 0), data_format)
         return branches.conv2d(x, k, (1, 1), 1, data_format)
 
     of_one = gradients(function, image, kernel)[1]
@@ -99,76 +102,29 @@ def test_a_grouped_convolution_is_not_compiled_anew_for_every_size():
     assert compiled == []
 
 
-@pytest.mark.parametrize("strides", [(2, 3), (4, 1)], ids=str)
-def test_conv_transpose2d_adds_a_tap_for_each_pixel(strides, data_format, rng):
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize(
+    ("strides", "crops"), [((2, 3), (0, 0)), ((4, 1), (0, 2)), ((2, 3), (1, 6))], ids=str
+)
+def test_conv_transpose2d_adds_a_tap_for_each_pixel(strides, crops, with_bias, data_format, rng):
     images = rng.normal(size=(2, 5, 6, 3)).astype("float32")
     kernel = rng.normal(size=(4, 5, 3, 2)).astype("float32")
-    expected = np.zeros((2, 4 * strides[0] + 4, 5 * strides[1] + 5, 2))
+    bias = rng.normal(size=2).astype("float32")
+    expected = np.zeros((2, 4 * strides[0] + 4, 5 * strides[1] + 5, 2)) + bias * with_bias
     for i in range(5):
         for j in range(6):
             block = np.einsum("nc,uvcf->nuvf", images[:, i, j], kernel)
             y, x = strides[0] * i, strides[1] * j
             expected[:, y : y + 4, x : x + 5] += block
-    top, left = (4 - strides[0]) // 2, (5 - strides[1]) // 2
-    expected = expected[:, top : top + 5 * strides[0], left : left + 6 * strides[1]]
-    k = keras.ops.convert_to_tensor(kernel)
-    y = apply(lambda x: branches.conv_transpose2d(x, k, strides, data_format), images, data_format)
-    assert_close(y, expected, 1e-6)
+    top, left = ((k - s) // 2 + c for k, s, c in zip((4, 5), strides, crops, strict=True))
+    expected = expected[:, top:-top, left:-left] if top else expected[:, :, left:-left]
+    tensors = map(keras.ops.convert_to_tensor, (to_format(images, data_format), kernel, bias))
 
+    def function(x, k, b):
+        b = b if with_bias else None
+        return branches.conv_transpose2d(x, k, b, strides, crops, data_format)
 
-@pytest.mark.parametrize("with_bias", [True, False])
-def test_add_at_ends(with_bias, data_format, rng):
-    """Also where the first pixels are some of the last ones."""
-    images = rng.normal(size=(2, 3, 5, 4)).astype("float32")
-    rows = rng.normal(size=(2, 1 + 3, 5, 4)).astype("float32")
-    columns = rng.normal(size=(2, 3, 0 + 2, 4)).astype("float32")
-    bias = rng.normal(size=4).astype("float32")
-    expected = images + bias * with_bias
-    expected[:, :1] += rows[:, :1]
-    expected[:, -3:] += rows[:, 1:]
-    expected[:, :, -2:] += columns
-
-    def function(x, bias, *parts):
-        settings = (((1, 3), (0, 2)), (1, 1), data_format)
-        # Not of a leaf, which PyTorch lets nobody write to.
-        return branches.add_at_ends(2 * x, bias if with_bias else None, parts, *settings)
-
-    arrays = [to_format(array, data_format) for array in (images / 2, rows, columns)]
-    tensors = [keras.ops.convert_to_tensor(array) for array in (arrays[0], bias, *arrays[1:])]
-    y = function(*tensors)
-    assert_close(from_format(y, data_format), expected, 1e-6)
-    if not with_bias:
-        return
-    found = gradients(function, arrays[0], bias, *arrays[1:])
-    of_rows = np.concatenate([expected[:, :1], expected[:, -3:]], axis=1)
-    references = [2 * expected, expected.sum((0, 1, 2)), of_rows, expected[:, :, -2:]]
-    for gradient, reference in zip(found, references, strict=True):
-        if gradient.ndim == 4:
-            gradient = from_format(gradient, data_format)
-        assert_close(gradient, 2 * reference, 1e-5)
-
-
-def test_take_at_ends(data_format, rng):
-    images = rng.normal(size=(2, 3, 5, 4)).astype("float32")
-    weights = [rng.normal(size=shape).astype("float32") for shape in ((2, 4, 5, 4), (2, 3, 1, 4))]
-
-    def function(x):
-        x, rows, columns = branches.take_at_ends(2 * x, ((1, 3), (1, 0)), data_format)
-        of_parts = [keras.ops.convert_to_tensor(to_format(w, data_format)) for w in weights]
-        both = [part * w for part, w in zip((rows, columns), of_parts, strict=True)]
-        return keras.ops.concatenate([keras.ops.reshape(t, (-1,)) for t in (x, *both)])
-
-    rows = np.concatenate([images[:, :1], images], axis=1)
-    parts = [images, rows * weights[0], images[:, :, :1] * weights[1]]
-    y = function(keras.ops.convert_to_tensor(to_format(images, data_format)))
-    expected = np.concatenate([to_format(part, data_format).ravel() for part in parts])
-    assert_close(keras.ops.convert_to_numpy(y), 2 * expected, 1e-6)
-    reference = images.copy()
-    reference[:, :1] += (rows * weights[0] ** 2)[:, :1]
-    reference += (rows * weights[0] ** 2)[:, 1:]
-    reference[:, :, :1] += images[:, :, :1] * weights[1] ** 2
-    (gradient,) = gradients(function, to_format(images, data_format))
-    assert_close(from_format(gradient, data_format), 8 * reference, 1e-5)
+    assert_close(from_format(at_once(function)(*tensors), data_format), expected, 1e-6)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="the branch is PyTorch's")
@@ -181,7 +137,8 @@ def test_a_convolution_copies_no_image_into_another_memory_format(rng):
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, record_shapes=True) as profile:
         branches.conv2d(x, kernel, (1, 1), 1, "channels_last")
-        branches.conv_transpose2d(x, keras.ops.ones((4, 4, 16, 16)), (2, 2), "channels_last")
+        k = torch.ones((4, 4, 16, 16))
+        branches.conv_transpose2d(x, k, None, (2, 2), (2, 2), "channels_last")
     copies = [event for event in profile.events() if event.name in ("aten::copy_", "aten::clone")]
     assert not [event for event in copies if np.prod(event.input_shapes[0]) >= x.numel()]
 
@@ -209,35 +166,13 @@ def test_fused_compiles_large_tensors_eagerly_too(rng):
     import tensorflow as tf
 
     x = tf.constant(rng.normal(size=(2, 300, 128)).astype("float32"))
-    before = branches._tensorflow_graph.cache_info().currsize
+    before = fusion._tensorflow_graph.cache_info().currsize
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = branches.fused(_neighbours, x, weight=2)
-    assert branches._tensorflow_graph.cache_info().currsize == before + 1
+    assert fusion._tensorflow_graph.cache_info().currsize == before + 1
     np.testing.assert_allclose(y, 2 * x[:, 1:] * x[:, :-1], rtol=1e-6)
     np.testing.assert_allclose(tape.gradient(y, x)[0, 0, 0], 2 * x[0, 1, 0])
-
-
-def _weighted_sum(x, y, weight):
-    return weight * x + y
-
-
-def _wrong_transpose(of_sum, weight):
-    """Such that it can be told from the gradient that the backend would find."""
-    return [5 * weight * of_sum, -of_sum]
-
-
-def test_with_transpose_has_the_gradient_that_is_given(rng):
-    x, y = rng.normal(size=(2, 3, 4)).astype("float32")
-
-    def function(x, y):
-        return branches.with_transpose(_weighted_sum, _wrong_transpose, x, y, weight=3)
-
-    total = 3 * x + y
-    assert_close(function(*map(keras.ops.convert_to_tensor, (x, y))), total, 1e-6)
-    of_x, of_y = gradients(function, x, y)
-    assert_close(of_x, 2 * 5 * 3 * total, 1e-5)
-    assert_close(of_y, -2 * total, 1e-5)
 
 
 @on_tensorflow
@@ -274,35 +209,6 @@ def test_a_resize_convolution_compiles_for_one_size_after_the_other(rng):
         assert_close(y.detach(), expected, 1e-6)
 
 
-def test_resize2d_serves_unknown_sizes(rng):
-    images = rng.normal(size=(2, 4, 5, 3)).astype("float32")
-
-    def double(x):
-        size = keras.ops.shape(x)
-        return branches.resize2d(x, (size[1] * 2, size[2] * 2), "bicubic", True, "channels_last")
-
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        double = tf.function(double, input_signature=[tf.TensorSpec((None, None, None, 3))])
-    y = apply(double, images, "channels_last")
-    assert_close(y, oracle.resize(images, (8, 10), "bicubic"), 3e-6)
-
-
-@on_tensorflow
-def test_the_antialiased_resize_still_does_not_compile():
-    """When this fails, XLA has learned it, and `resize_compiles` can go."""
-    import tensorflow as tf
-
-    assert not branches.resize_compiles("bicubic")
-    assert branches.resize_compiles("bilinear")
-    resize = tf.function(
-        lambda x: branches.resize2d(x, (8, 8), "bicubic", True, "channels_last"), jit_compile=True
-    )
-    with pytest.raises(tf.errors.InvalidArgumentError, match="ScaleAndTranslate"):
-        resize(tf.ones((1, 4, 4, 1)))
-
-
 def test_take_picks_entries_along_an_axis(rng):
     images = rng.normal(size=(1, 4, 5, 2)).astype("float32")
     indices = np.array([4, 0, 0, 3], "int32")
@@ -334,22 +240,27 @@ def test_an_end_of_known_length_is_cut_off(end, rng):
     np.testing.assert_array_equal(y, images[:, :, :3] if end == "first" else images[:, :, -3:])
 
 
-@pytest.mark.parametrize("from_end", [False, True])
-def test_a_pixel_is_counted_from_either_end(from_end, rng):
+@pytest.mark.parametrize(("start", "count", "stride"), [(1, 2, 1), (0, 3, 2), (4, 1, 3)])
+def test_every_so_many_entries_are_taken(start, count, stride, rng):
     images = rng.normal(size=(1, 4, 5, 2)).astype("float32")
-    y = apply(lambda x: branches.pixel(x, 1, from_end, 2), images, "channels_last")
-    np.testing.assert_array_equal(y, images[:, :, 3:4] if from_end else images[:, :, 1:2])
+    y = apply(lambda x: branches.every(x, start, count, stride, 2), images, "channels_last")
+    stop = start + (count - 1) * stride + 1
+    np.testing.assert_array_equal(y, images[:, :, start:stop:stride])
 
 
 @on_tensorflow
-@pytest.mark.parametrize("end", ["first", "last"])
+@pytest.mark.parametrize("part", ["every", "first", "last"])
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_an_end_longer_than_an_unknown_side_is_an_error(end, jit_compile):
+def test_a_part_longer_than_an_unknown_side_is_an_error(part, jit_compile):
     import tensorflow as tf
 
-    take = getattr(branches, end)
+    def cut(x):
+        return (
+            branches.every(x, 0, 3, 1, 1) if part == "every" else getattr(branches, part)(x, 3, 1)
+        )
+
     traced = tf.function(
-        lambda x: take(x, 3, 1),
+        cut,
         input_signature=[tf.TensorSpec((None, None, 4, 1))],
         jit_compile=jit_compile,
     )
@@ -375,18 +286,51 @@ def test_gradient_of_a_model_is_taken_in_inference_mode(rng):
 
 
 @on_tensorflow
-def test_a_gradient_written_by_hand_reaches_variables_outside_of_a_graph(rng):
-    """Where TensorFlow sees a variable among the arguments, it wants a second gradient."""
+@pytest.mark.parametrize("implementation", ["auto", "polyphase", "plain"])
+def test_no_slice_has_the_slow_gradient(implementation):
+    """Of a Python slice: StridedSliceGrad, which takes three to five times as long."""
     import tensorflow as tf
 
-    images = rng.normal(size=(4, 4, 4, 64)).astype("float32")
-    fast, plain = (ResizeConv2D(8, implementation=form) for form in ("auto", "plain"))
-    gradients = []
-    for layer in (fast, plain):
-        layer.build(images.shape)
-        layer.set_weights(fast.get_weights())
+    layer = ResizeConv2D(4, 5, padding="wrap", implementation=implementation)
+    deep = ResizeConv2D(4, 5, implementation=implementation)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 64))])
+    def gradient(x):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(tf.square(layer(images)))
-        gradients.append(tape.gradient(loss, [v.value for v in layer.trainable_variables]))
-    for one, other in zip(*gradients, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+            tape.watch(x)
+            y = tf.reduce_sum(layer(x)) + tf.reduce_sum(deep(x))
+        return tape.gradient(y, [x, *(v.value for v in layer.trainable_variables)])
+
+    kinds = {op.type for op in gradient.get_concrete_function().graph.get_operations()}
+    assert "Slice" in kinds
+    assert "StridedSliceGrad" not in kinds
+
+
+@on_tensorflow
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+def test_a_gradient_penalty_trains_through_every_interpolation(interpolation, rng):
+    """A second derivative, which TensorFlow's antialiased resize has not (TensorFlow 2.21)."""
+    import tensorflow as tf
+
+    images = tf.constant(rng.normal(size=(1, 3, 4, 2)).astype("float32"))
+    layer = ResizeConv2D(2, interpolation=interpolation)
+    layer.build(images.shape)
+    weight = layer.weights[0]
+
+    def penalty(kernel):
+        weight.assign(kernel)
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                inner.watch(images)
+                y = tf.reduce_sum(tf.square(layer(images)))
+            of_images = inner.gradient(y, images)
+            loss = tf.reduce_sum(tf.square(of_images))
+        return float(loss), outer.gradient(loss, weight.value).numpy()
+
+    kernel = weight.numpy()
+    _, found = penalty(kernel)
+    direction = rng.choice([-1.0, 1.0], size=kernel.shape).astype("float32")
+    step = 1e-2
+    losses = [penalty(kernel + sign * step * direction)[0] for sign in (1, -1)]
+    along = (losses[0] - losses[1]) / (2 * step)
+    assert_close(along, (found * direction).sum(), 1e-2)

@@ -23,10 +23,11 @@ def conv2d(x, kernel, strides, groups, data_format):
         axis = layout.spatial_axes(data_format)[1]
         width = (ops.shape(y)[axis] + strides[1] - 1) // strides[1]
         return every(y, 0, width, strides[1], axis)
-    if _permutes_on_torch(data_format):
-        # Keras copies the image into channels_first and back into PyTorch's channels_last memory
-        # format, which is what it was: twice the time of a 3x3 convolution (Keras 3.15).
-        return _torch_conv2d(x, kernel, strides, groups)
+    if _without_keras():
+        # Keras copies a channels_last image into channels_first and back into PyTorch's
+        # channels_last memory format, which is what it was: twice the time of a 3x3 convolution
+        # (Keras 3.15).
+        return _torch_conv2d(x, kernel, strides, groups, data_format)
     # TensorFlow's own CPU kernels convolve in channels_last alone: channels_first works only while
     # oneDNN is on, which it is not on every machine (TensorFlow 2.21).
     transposed = data_format == "channels_first" and on_tensorflow_cpu()
@@ -40,9 +41,11 @@ def conv2d(x, kernel, strides, groups, data_format):
         data_format == "channels_last"
     ):
         # XLA on a CPU takes up to twice the time for what is a product of matrices (JAX 0.10).
-        pixels = ops.matmul(ops.reshape(x, (-1, kernel.shape[2])), kernel[0, 0])
+        # (A reshape: for the gradient of a slice see `every`.)
+        kernel = ops.reshape(kernel, kernel.shape[2:])
+        pixels = ops.matmul(ops.reshape(x, (-1, kernel.shape[0])), kernel)
         size = layout.spatial_size(ops.shape(x), data_format)
-        y = ops.reshape(pixels, layout.image_shape(-1, size, kernel.shape[3], data_format))
+        y = ops.reshape(pixels, layout.image_shape(-1, size, kernel.shape[1], data_format))
     else:
         y = ops.conv(x, kernel, strides=strides, padding="valid", data_format=data_format)
     return layout.to_channels_first(y) if transposed else y
@@ -74,9 +77,10 @@ def depthwise_conv2d(x, taps, strides, data_format):
         return x
     kernel = np.repeat(np.outer(*taps)[:, :, None], channels, axis=2)[..., None]
     kernel = ops.convert_to_tensor(kernel, dtype=x.dtype)
-    if _permutes_on_torch(data_format):
+    if _without_keras():
         # As in `conv2d`.
-        return _torch_conv2d(x, ops.transpose(kernel, (0, 1, 3, 2)), strides, channels)
+        kernel = ops.transpose(kernel, (0, 1, 3, 2))
+        return _torch_conv2d(x, kernel, strides, channels, data_format)
     settings = {"strides": strides, "padding": "valid", "data_format": data_format}
     return ops.depthwise_conv(x, kernel, **settings)
 
@@ -95,7 +99,7 @@ def conv_transpose2d(x, kernel, bias, strides, crops, data_format):
         strides, crops: Pairs (height, width), in pixels of the result.
         data_format: `"channels_last"` or `"channels_first"`.
     """
-    if keras.backend.backend() == "torch" and not is_compiled_by_torch():
+    if _without_keras():
         # It can leave pixels out, which Keras does not offer; for the format see `conv2d`.
         return _torch_conv_transpose2d(x, kernel, bias, strides, crops, data_format)
     transposed = data_format == "channels_first" and on_tensorflow_cpu()
@@ -111,13 +115,12 @@ def conv_transpose2d(x, kernel, bias, strides, crops, data_format):
     return layout.to_channels_first(y) if transposed else y
 
 
-def _permutes_on_torch(data_format):
-    """Whether to hand PyTorch a channels_last image as a view in channels_first."""
+def _without_keras():
+    """Whether to call PyTorch itself, which takes a channels_last image as a view."""
     # Inductor fails on a convolution of such a view that needs a gradient, once a size has changed:
     # "cannot determine truth value of Relational" (PyTorch 2.13,
     # https://github.com/pytorch/pytorch/issues/172204).
-    on_torch = keras.backend.backend() == "torch" and data_format == "channels_last"
-    return on_torch and not is_compiled_by_torch()
+    return keras.backend.backend() == "torch" and not is_compiled_by_torch()
 
 
 def _one_channel_misread(x, strides, data_format):
@@ -129,16 +132,18 @@ def _one_channel_misread(x, strides, data_format):
     return one_channel and strides[1] > strides[0] and keras.backend.backend() != "jax"
 
 
-def _torch_conv2d(x, kernel, strides, groups):
+def _torch_conv2d(x, kernel, strides, groups, data_format):
     import torch
 
     kernel = kernel.permute(3, 2, 0, 1)
     if kernel.shape[0] == 1:
-        # The gradient of one image and one filter: "slow_conv2d: grad_weight must be contiguous",
-        # as for `keras.layers.Conv2D(1, 3)` (PyTorch 2.13).
+        # The gradient of one image and one filter, where PyTorch has one thread: "slow_conv2d:
+        # grad_weight must be contiguous", as for `keras.layers.Conv2D(1, 3)` (PyTorch 2.13).
         kernel = kernel.contiguous()
-    y = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel, stride=strides, groups=groups)
-    return y.permute(0, 2, 3, 1)
+    permuted = data_format == "channels_last"
+    x = x.permute(0, 3, 1, 2) if permuted else x
+    y = torch.nn.functional.conv2d(x, kernel, stride=strides, groups=groups)
+    return y.permute(0, 2, 3, 1) if permuted else y
 
 
 def _torch_conv_transpose2d(x, kernel, bias, strides, crops, data_format):
