@@ -126,8 +126,8 @@ MUTANTS = [
     Mutant("ops/resize.py", "if nearest <= factor", "if True"),
     Mutant("ops/resize.py", "reversed(ends) if wrap else ends", "ends"),
     Mutant("ops/resize.py", "(j + n) % n if wrap else", ""),
-    Mutant("ops/resize.py", "(pixel + taps * n) % n", "(pixel + taps) % n"),
-    Mutant("ops/resize.py", "width = count.maximum(n, out)", "width = out"),
+    Mutant("ops/resize.py", "(pixel + reach * n) % n", "(pixel + reach) % n"),
+    Mutant("ops/resize.py", "width = count.maximum(n, size)", "width = size"),
     Mutant("ops/resize.py", "1.5 * distance - 2.5", "1.25 * distance - 2.25"),
     Mutant("ops/resize.py", "    weight = weight / ops.sum(weight, axis=1, keepdims=True)\n", ""),
     Mutant(
