@@ -233,6 +233,16 @@ def test_a_resize_keeps_half_precision(interpolation, rng):
     assert_close(y, expected, 0 if interpolation == "nearest" else 2e-3)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("out", [(7, 13), (3, 4)], ids=str)
+def test_a_flat_image_of_half_precision_stays_flat_to_the_last_bit(out, dtype):
+    """Bicubic weights in half precision would sum to almost 1."""
+    settings = ((Fraction(1), Fraction(1)), out, "bicubic", "edge", "channels_last")
+    y = at_once(lambda x: resize2d(x, *settings))(keras.ops.ones((1, 5, 6, 2), dtype))
+    assert keras.backend.standardize_dtype(y.dtype) == dtype
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(keras.ops.cast(y, "float32")), 1)
+
+
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_the_gradient_is_the_transpose(interpolation, rng):
     images = rng.normal(size=(1, 3, 4, 1)).astype("float32")

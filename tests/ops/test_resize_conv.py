@@ -12,7 +12,7 @@ from images import apply, assert_close, at_once, from_format, gradients, to_form
 from keras_cnnfix.checks import PADDING_MODES
 from keras_cnnfix.ops import backend, resize_conv
 from keras_cnnfix.ops.phases import can_sum_taps
-from keras_cnnfix.ops.resize_conv import fastest_form, resize_conv2d
+from keras_cnnfix.ops.resize_conv import fastest_form, has_polyphase, resize_conv2d
 
 # The form -> a function of images, kernel, bias, factors, interpolation, padding, groups and data
 # format.
@@ -261,6 +261,14 @@ def test_the_form_is_plain_where_nothing_is_resized_or_all_is_border():
     assert fastest_form("polyphase", (5, 8), (9, 9, 4, 4), (1, 2), *settings) == "plain"
     assert fastest_form("polyphase", (None, 8), (9, 9, 4, 4), (2, 2), *settings) == "plain"
     assert fastest_form("polyphase", (8, 8), (9, 9, 4, 4), (2, 2), *settings) == "products"
+
+
+def test_only_whole_factors_of_nearest_and_bilinear_do_the_same_to_every_pixel():
+    whole, broken = (Fraction(2), Fraction(1)), (Fraction(2), Fraction(3, 2))
+    assert has_polyphase(whole, None, "nearest") and has_polyphase(whole, None, "bilinear")
+    assert not has_polyphase(whole, None, "bicubic")
+    assert not has_polyphase(broken, None, "nearest")
+    assert not has_polyphase(whole, (8, 8), "nearest")
 
 
 def test_the_form_follows_the_channels(monkeypatch):
