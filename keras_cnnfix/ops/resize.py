@@ -5,11 +5,11 @@ from fractions import Fraction
 import numpy as np
 from keras import ops
 
+from keras_cnnfix.checks import MOST_PIXELS
 from keras_cnnfix.ops import backend, layout
 from keras_cnnfix.ops.precision import at_least_float32, dtype_of_sums
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
-MOST_PIXELS = 2**15  # a side, that a graph of unknown sizes counts exactly
 
 
 def resize2d(x, size, output_size, interpolation, padding, data_format):
