@@ -1,12 +1,11 @@
 """Max pooling that is safe to subsample."""
 
 import keras
-from keras import ops
 
 from keras_cnnfix import checks
 from keras_cnnfix.layers.blur_pool2d import BlurPool2D
 from keras_cnnfix.ops import kernels
-from keras_cnnfix.ops.padding import pad2d
+from keras_cnnfix.ops.blur import max_filter2d
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -58,14 +57,7 @@ class MaxBlurPool2D(BlurPool2D):
 
     def call(self, inputs):
         inputs = self.check_inputs(inputs)
-        ends = "same"
-        if self.padding == "wrap":
-            border = kernels.border_of(self.pool_size)
-            inputs, ends = pad2d(inputs, border, "wrap", self.data_format), "valid"
-        # JAX refuses a pooling without explicit strides (Keras 3.15).
-        highest = ops.max_pool(
-            inputs, self.pool_size, strides=1, padding=ends, data_format=self.data_format
-        )
+        highest = max_filter2d(inputs, self.pool_size, self.padding, self.data_format)
         return super().call(highest)
 
     def compute_output_shape(self, input_shape):

@@ -1,4 +1,6 @@
-"""Low-pass filters with fixed taps, and subsampling."""
+"""Filters with fixed windows, and subsampling."""
+
+import functools
 
 from keras import ops
 
@@ -28,6 +30,33 @@ def blur_pool2d(x, kernel_size, strides, padding, data_format):
     taps = tuple(kernels.binomial(k) for k in kernel_size)
     x = pad2d(x, kernels.border_of(kernel_size), padding, data_format)
     return _filter2d(x, taps, strides, data_format)
+
+
+def max_filter2d(x, size, padding, data_format):
+    """The largest of `size` pixels around every pixel, at stride 1.
+
+    Args:
+        x: Images of shape (N, H, W, C), or (N, C, H, W) in `"channels_first"`.
+        size: Window (height, width), in pixels.
+        padding: With `"wrap"` the window goes on at the other end; otherwise it ends at the border.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Returns:
+        A tensor of the shape and dtype of `x`.
+    """
+    if padding != "wrap" and not backend.is_compiled_by_torch():
+        # JAX refuses a pooling without explicit strides (Keras 3.15).
+        return ops.max_pool(x, size, strides=1, padding="same", data_format=data_format)
+    # An edge repeats pixels that are in the window: it adds none. (Inductor fails on the gradient
+    # of a pooling once sizes have changed, PyTorch 2.13.)
+    border, mode = kernels.border_of(size), "wrap" if padding == "wrap" else "edge"
+    axes = layout.spatial_axes(data_format)
+    counts = layout.spatial_size(ops.shape(x), data_format)
+    x = pad2d(x, border, mode, data_format)
+    for n, count, axis in zip(size, counts, axes, strict=True):
+        shifted = [backend.every(x, start, count, 1, axis) for start in range(n)]
+        x = functools.reduce(ops.maximum, shifted)
+    return x
 
 
 def block_box_filter2d(x, size, padding, data_format):

@@ -77,7 +77,9 @@ def test_compiled_network_for_several_sizes():
             kc.NIB(8, fixed=True, seed=1),
             kc.ResizeConv2D(8, activation="relu"),
             kc.AdaptiveAntiAlias(groups=2, gamma_initializer="ones"),
+            kc.MaxBlurPool2D(),
             kc.SubPixelConv(4),
+            kc.ResizeConv2D(4, size=1.5, interpolation="bilinear"),
             kc.BlurPool2D(),
         ]
     )
