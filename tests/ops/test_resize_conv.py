@@ -265,7 +265,8 @@ def test_the_form_is_plain_where_nothing_is_resized_or_all_is_border():
 
 def test_only_whole_factors_of_nearest_and_bilinear_do_the_same_to_every_pixel():
     whole, broken = (Fraction(2), Fraction(1)), (Fraction(2), Fraction(3, 2))
-    assert has_polyphase(whole, None, "nearest") and has_polyphase(whole, None, "bilinear")
+    assert has_polyphase(whole, None, "nearest")
+    assert has_polyphase(whole, None, "bilinear")
     assert not has_polyphase(whole, None, "bicubic")
     assert not has_polyphase(broken, None, "nearest")
     assert not has_polyphase(whole, (8, 8), "nearest")
