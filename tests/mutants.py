@@ -155,7 +155,13 @@ MUTANTS = [
         "taps + factor - taps % 2, taps, -",
         "taps + factor - taps % 2, taps, taps % 2 - 1 - ",
     ),
-    Mutant("ops/resize_conv.py", "at_least_float32(ops.reshape(kernel", "(ops.reshape(kernel"),
+    Mutant(
+        "ops/resize_conv.py",
+        "at_least_float32(ops.reshape(kernel",
+        "(ops.reshape(kernel",
+        None,
+        "tensorflow",
+    ),
     Mutant("ops/resize_conv.py", "reach - factor + 1)", "reach - factor)"),
     Mutant(
         "ops/resize_conv.py",
