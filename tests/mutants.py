@@ -155,7 +155,13 @@ MUTANTS = [
         "taps + factor - taps % 2, taps, -",
         "taps + factor - taps % 2, taps, taps % 2 - 1 - ",
     ),
-    Mutant("ops/resize_conv.py", "at_least_float32(ops.reshape(kernel", "(ops.reshape(kernel"),
+    Mutant(
+        "ops/resize_conv.py",
+        "at_least_float32(ops.reshape(kernel",
+        "(ops.reshape(kernel",
+        None,
+        "tensorflow",
+    ),
     Mutant("ops/resize_conv.py", "reach - factor + 1)", "reach - factor)"),
     Mutant(
         "ops/resize_conv.py",
@@ -190,13 +196,24 @@ MUTANTS = [
         "ops/phases.py", "position + 1 if position >= 0", "position if position >= 0", RESIZE_CONV
     ),
     # Around the backends.
-    Mutant("ops/backend/slices.py", "(count - 1) * stride + 1", "(count - 1) * stride", BACKEND),
-    Mutant("ops/backend/slices.py", "index_select(axis", "index_select(1", BACKEND, "torch"),
+    Mutant(
+        "ops/backend/slices.py",
+        "(count - 1) * stride + 1",
+        "(count - 1) * stride",
+        BACKEND + " -k taken",
+    ),
+    Mutant(
+        "ops/backend/slices.py",
+        "index_select(axis",
+        "index_select(1",
+        BACKEND + " -k take",
+        "torch",
+    ),
     Mutant(
         "ops/backend/slices.py",
         "size[axis] = start, count",
         "size[axis] = start, -1",
-        BACKEND,
+        BACKEND + " -k taken",
         "tensorflow",
     ),
     Mutant("ops/backend/slices.py", '"int32" if', '"int64" if', "tests/ops/test_resize.py", "jax"),
@@ -204,24 +221,28 @@ MUTANTS = [
         "ops/backend/padding.py",
         "end - ops.abs(end - ops.abs(",
         "end - ops.abs(end - (",
-        "tests/export",
+        "tests/export/test_saved_model.py",
         "jax",
     ),
     Mutant(
         "ops/backend/convolution.py",
         "(k - s) // 2 + crop",
-        "(k - s + 1) // 2 + crop",
-        BACKEND,
+        "(k - s) // 2 + crop // 2",
+        BACKEND + " -k conv_transpose2d",
         "torch",
     ),
     Mutant(
-        "ops/backend/convolution.py", "stride - 2 * crop", "stride - crop", BACKEND, "tensorflow"
+        "ops/backend/convolution.py",
+        "stride - 2 * crop",
+        "stride - crop",
+        BACKEND + " -k conv_transpose2d",
+        "tensorflow",
     ),
     Mutant(
         "ops/backend/convolution.py",
         "one_channel and strides",
         "not one_channel and strides",
-        BACKEND,
+        BACKEND + " -k unequal",
     ),
     Mutant(
         "ops/backend/convolution.py",
@@ -229,7 +250,12 @@ MUTANTS = [
         "np.outer(*taps[::-1])",
         "tests/ops/test_blur.py",
     ),
-    Mutant("ops/backend/gradients.py", '{"training": False}', '{"training": True}', BACKEND),
+    Mutant(
+        "ops/backend/gradients.py",
+        '{"training": False}',
+        '{"training": True}',
+        BACKEND + " -k inference",
+    ),
     Mutant("ops/backend/gradients.py", "function.eval()", "function.train()", MODELS, "torch"),
     Mutant(
         "ops/backend/gradients.py",
