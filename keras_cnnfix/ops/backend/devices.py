@@ -60,4 +60,4 @@ def channels_for_products():
         import torch
 
         return (1024, 1024, 1024) if torch.cuda.is_available() else (112, 144, 192)
-    return (60, 80, 128) if on_tensorflow_cpu() else (1024, 1024, 1024)
+    return (80, 80, 128) if on_tensorflow_cpu() else (1024, 1024, 1024)
