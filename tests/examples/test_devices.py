@@ -47,8 +47,10 @@ def test_two_devices_end_where_one_does(name, trained):
     one, two = (figures[name] for figures in trained)
     assert one["steps"] == two["steps"] == parallel.STEPS
     for a, b in zip(one["weights"], two["weights"], strict=True):
-        # Sums in another order, through a few steps.
-        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5)
+        # Sums in another order, through a few steps. Of all weights together: Adam moves one whose
+        # gradient is nothing but rounding as far as any other. Some biases have no gradient at all.
+        a, b = np.asarray(a), np.asarray(b)
+        assert np.linalg.norm(b - a) <= 1e-3 * np.linalg.norm(a) + 1e-7 * a.size**0.5
 
 
 def test_every_device_has_noise_of_its_own(trained):

@@ -17,7 +17,12 @@ def every(x, start, count, stride, axis):
 
         begin, size = [0] * len(x.shape), [-1] * len(x.shape)
         begin[axis], size[axis] = start, count
-        return tf.slice(x, begin, size)
+        part = tf.slice(x, begin, size)
+        # Where it cannot tell one number of its arguments, TensorFlow forgets the other sides, too.
+        known = list(x.shape)
+        known[axis] = count if isinstance(count, int) else None
+        part.set_shape(known)
+        return part
     if is_symbolic(x):
         # JAX asks whether an image of unknown size is as long as a slice of it (JAX 0.10).
         return ops.take(x, start + stride * ops.arange(count), axis=axis)
