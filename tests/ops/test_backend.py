@@ -249,7 +249,6 @@ def test_every_so_many_entries_are_taken(start, count, stride, rng):
 
 
 @on_tensorflow
-@on_tensorflow
 def test_a_part_keeps_the_sizes_that_are_known():
     """A convolution that does not know its channels is compiled by XLA, which no exporter reads."""
     import tensorflow as tf
@@ -262,6 +261,7 @@ def test_a_part_keeps_the_sizes_that_are_known():
     np.testing.assert_array_equal(part(tf.ones((2, 4, 5, 3))), [-1, -1, 5, 3])
 
 
+@on_tensorflow
 @pytest.mark.parametrize("part", ["every", "first", "last"])
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_part_longer_than_an_unknown_side_is_an_error(part, jit_compile):
