@@ -1,7 +1,5 @@
 """Filters with fixed windows, and subsampling."""
 
-import functools
-
 from keras import ops
 
 from keras_cnnfix.ops import backend, kernels, layout
@@ -44,19 +42,11 @@ def max_filter2d(x, size, padding, data_format):
     Returns:
         A tensor of the shape and dtype of `x`.
     """
-    if padding != "wrap" and not backend.is_compiled_by_torch():
-        # JAX refuses a pooling without explicit strides (Keras 3.15).
-        return ops.max_pool(x, size, strides=1, padding="same", data_format=data_format)
-    # An edge repeats pixels that are in the window: it adds none. (Inductor fails on the gradient
-    # of a pooling once sizes have changed, PyTorch 2.13.)
-    border, mode = kernels.border_of(size), "wrap" if padding == "wrap" else "edge"
-    axes = layout.spatial_axes(data_format)
-    counts = layout.spatial_size(ops.shape(x), data_format)
-    x = pad2d(x, border, mode, data_format)
-    for n, count, axis in zip(size, counts, axes, strict=True):
-        shifted = [backend.every(x, start, count, 1, axis) for start in range(n)]
-        x = functools.reduce(ops.maximum, shifted)
-    return x
+    ends = "same"
+    if padding == "wrap":
+        x, ends = pad2d(x, kernels.border_of(size), "wrap", data_format), "valid"
+    # JAX refuses a pooling without explicit strides (Keras 3.15).
+    return ops.max_pool(x, size, strides=1, padding=ends, data_format=data_format)
 
 
 def block_box_filter2d(x, size, padding, data_format):

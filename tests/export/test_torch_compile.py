@@ -75,7 +75,6 @@ def test_compiled_network_for_several_sizes():
             keras.Input((None, None, 3)),
             kc.NIB(4, fixed=True, seed=1),
             kc.AdaptiveAntiAlias(groups=2, gamma_initializer="ones"),
-            kc.MaxBlurPool2D(),
             kc.ResizeConv2D(4),
             kc.SubPixelConv(2),
         ]
