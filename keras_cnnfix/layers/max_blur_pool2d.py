@@ -5,7 +5,7 @@ import keras
 from keras_cnnfix import checks
 from keras_cnnfix.layers.blur_pool2d import BlurPool2D
 from keras_cnnfix.ops import kernels
-from keras_cnnfix.ops.blur import max_filter2d
+from keras_cnnfix.ops.blur import blur_pool2d, max_filter2d
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -58,7 +58,7 @@ class MaxBlurPool2D(BlurPool2D):
     def call(self, inputs):
         inputs = self.check_inputs(inputs)
         highest = max_filter2d(inputs, self.pool_size, self.padding, self.data_format)
-        return super().call(highest)
+        return blur_pool2d(highest, self.kernel_size, self.strides, self.padding, self.data_format)
 
     def compute_output_shape(self, input_shape):
         if self.padding == "wrap":

@@ -17,8 +17,6 @@ pytestmark = [
 
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_a_saved_model_from_jax_takes_any_size(case, data_format, tmp_path):
-    if "bicubic" in case:
-        pytest.skip("JAX makes no axis of taps whose number depends on an unknown size")
     cls, settings, (_, _, channels) = CASES[case]
     sizes = (None, None, channels) if data_format == "channels_last" else (channels, None, None)
     model = keras.Sequential([keras.Input(sizes), cls(**settings, data_format=data_format)])

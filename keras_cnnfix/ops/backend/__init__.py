@@ -9,13 +9,12 @@ from keras_cnnfix.ops.backend.convolution import conv2d, conv_transpose2d, depth
 from keras_cnnfix.ops.backend.devices import (
     channels_for_products,
     is_compiled_by_torch,
-    on_tensorflow_cpu,
     replica,
 )
 from keras_cnnfix.ops.backend.fusion import fused
 from keras_cnnfix.ops.backend.gradients import answer, as_taken_by, gradient, is_torch_module
 from keras_cnnfix.ops.backend.padding import reflect2d
-from keras_cnnfix.ops.backend.slices import every, first, is_symbolic, last, take, widest_int
+from keras_cnnfix.ops.backend.slices import every, first, last, take, widest_int
 
 __all__ = [
     "answer",
@@ -30,10 +29,8 @@ __all__ = [
     "fused",
     "gradient",
     "is_compiled_by_torch",
-    "is_symbolic",
     "is_torch_module",
     "last",
-    "on_tensorflow_cpu",
     "reflect2d",
     "replica",
     "take",

@@ -21,7 +21,7 @@ def conv2d(x, kernel, strides, groups, data_format):
     if _one_channel_misread(x, strides, data_format):
         y = conv2d(x, kernel, (strides[0], 1), groups, data_format)
         axis = layout.spatial_axes(data_format)[1]
-        width = (ops.shape(y)[axis] + strides[1] - 1) // strides[1]
+        _, width = layout.kept(layout.spatial_size(ops.shape(y), data_format), strides)
         return every(y, 0, width, strides[1], axis)
     if _without_keras():
         # Keras copies a channels_last image into channels_first and back into PyTorch's
