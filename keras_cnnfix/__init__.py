@@ -3,12 +3,14 @@
 Checkerboards, aliasing and flatness degradation; on TensorFlow, JAX and PyTorch.
 """
 
-from keras_cnnfix import diagnostics
+from keras_cnnfix import diagnostics, initializers
+from keras_cnnfix.constraints import EvenPhases
 from keras_cnnfix.initializers import ICNR
 from keras_cnnfix.layers import (
     NIB,
     AdaptiveAntiAlias,
     BlurPool2D,
+    EvenConv2DTranspose,
     MaxBlurPool2D,
     Padding2D,
     ResizeConv2D,
@@ -22,9 +24,12 @@ __all__ = [
     "NIB",
     "AdaptiveAntiAlias",
     "BlurPool2D",
+    "EvenConv2DTranspose",
+    "EvenPhases",
     "MaxBlurPool2D",
     "Padding2D",
     "ResizeConv2D",
     "SubPixelConv",
     "diagnostics",
+    "initializers",
 ]

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_cnnfix import checks
-from keras_cnnfix.ops.precision import at_least_float32
+from keras_cnnfix.ops.even import check_shape, checked_phases, even, even_start
 from keras_cnnfix.ops.shuffle import CHANNEL_ORDERS
 
 
@@ -20,12 +20,8 @@ class ICNR(keras.initializers.Initializer):
     Of a transposed convolution, along each axis, tap `t` starts as tap `t // s` of a kernel `v`
     that `initializer` drew, at the low resolution; tap `t` belongs to phase `r = t mod s`. Where
     the last phases have one tap less, the taps then move, as little as can be, until all phases
-    have the same sum:
-
-        w[t] = v[t // s] - (g[r] - m) / n[r],    m = sum_r (g[r] / n[r]) / sum_r (1 / n[r])
-
-    with `n[r]` taps and their sum `g[r]`: a constant input gives a constant output, the border
-    apart.
+    have the same sum (`EvenPhases`): a constant input gives a constant output, the border apart.
+    While it trains it can lose that; the constraint `EvenPhases` or `EvenConv2DTranspose` keep it.
 
     A layer tells an initializer nothing but the shape of its kernel, so that `transposed` must be
     said: without it, a transposed convolution starts with a checkerboard.
@@ -104,16 +100,12 @@ class ICNR(keras.initializers.Initializer):
             )
         *taps, filters, channels = shape
         coarse = [-(-k // s) for k, s in zip(taps, self.size, strict=True)]
-        drawn = self.initializer((*coarse, channels, filters), dtype=dtype)
-        of_taps = ops.reshape(at_least_float32(drawn), (-1, channels, filters))
-        matrix = _even_resize(taps, self.size)
-        # Sums, not a product of matrices: that is rounded to TF32 on a GPU.
-        kernel = sum(
-            ops.convert_to_tensor(np.reshape(column, (*taps, 1, 1)), dtype=of_taps.dtype)
-            * ops.transpose(of_taps[i])
-            for i, column in enumerate(matrix.T)
-        )
-        return ops.cast(kernel, drawn.dtype)
+        kernel = self.initializer((*coarse, channels, filters), dtype=dtype)
+        for axis, (k, s) in enumerate(zip(taps, self.size, strict=True)):
+            kernel = ops.take(kernel, np.arange(k) // s, axis=axis)
+        kernel = ops.transpose(kernel, (0, 1, 3, 2))
+        whole = all(k % s == 0 for k, s in zip(taps, self.size, strict=True))
+        return kernel if whole else even(kernel, self.size)
 
     def get_config(self):
         return {
@@ -124,16 +116,51 @@ class ICNR(keras.initializers.Initializer):
         }
 
 
-def _even_resize(taps, size):
-    """Nearest resize of a kernel to `taps`, moved to the nearest kernel with even phases, as a
-    matrix: (taps of the one, taps of the other), each row by row.
+@keras.saving.register_keras_serializable("keras_cnnfix", "EvenPhasesInitializer")
+class EvenPhases(keras.initializers.Initializer):
+    """Starts an up-sampling convolution with even phases: a constant gives a constant.
+
+    What `initializer` draws moves to the nearest kernel of which all phases have the same sum,
+    and is scaled to the norm that it had, so that the output of random images keeps its variance.
+    `keras_cnnfix.EvenPhases`, the constraint, keeps it so.
+
+    Args:
+        initializer: What draws the values: a Keras initializer, its name or its config; None is
+            `"glorot_uniform"`, as in Keras's layers.
+        strides, channel_order, order: As `keras_cnnfix.EvenPhases` takes them.
+
+    Raises:
+        ValueError: An argument is out of its range, or (when called) the shape is no such kernel's
+            or too small.
+
+    Source:
+        Even sums: Sugawara, Shiota, Kiya, 2018. https://arxiv.org/abs/1806.02658.
+
+    Example:
+        >>> kernel = EvenPhases(strides=2)((3, 3, 5, 8))
+        >>> sums = [keras.ops.sum(kernel[y::2, x::2], (0, 1)) for y in (0, 1) for x in (0, 1)]
+        >>> all(bool(keras.ops.all(abs(g - sums[0]) < 1e-6)) for g in sums)
+        True
     """
-    resize, phases = np.ones((1, 1)), np.ones((1, 1))
-    for k, s in zip(taps, size, strict=True):
-        tap = np.arange(k)
-        resize = np.kron(resize, np.eye(-(-k // s))[tap // s])
-        phases = np.kron(phases, np.eye(s)[tap % s])
-    counts = phases.sum(axis=0)[:, None]
-    sums = phases.T @ resize
-    even = (sums / counts).sum(axis=0) / (1 / counts).sum()
-    return resize - phases @ ((sums - even) / counts)
+
+    def __init__(self, initializer="glorot_uniform", strides=2, channel_order=None, order=0):
+        if initializer is None:
+            initializer = "glorot_uniform"  # What Keras makes of it.
+        self.initializer = checks.keras_object("EvenPhases", "initializer", initializer)
+        phases = checked_phases("EvenPhases", strides, channel_order, order)
+        self.strides, self.channel_order, self.order = phases
+
+    def __call__(self, shape, dtype=None):
+        """Returns a kernel (or a sub-pixel convolution's bias) of `shape`."""
+        phases = (self.strides, self.channel_order, self.order)
+        check_shape("EvenPhases", shape, *phases)
+        drawn = self.initializer(shape, dtype=dtype)
+        return ops.cast(even_start(drawn, *phases), drawn.dtype)
+
+    def get_config(self):
+        return {
+            "initializer": keras.initializers.serialize(self.initializer),
+            "strides": self.strides,
+            "channel_order": self.channel_order,
+            "order": self.order,
+        }

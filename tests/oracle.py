@@ -65,6 +65,27 @@ def _pad_for(x: Array, kernel_size: Pair, mode: str) -> Array:
 # Convolution
 
 
+def conv_transpose2d(
+    x: Array, kernel: Array, bias: Array | None, strides: Pair, crops: tuple[Pair, Pair]
+) -> Array:
+    """Every pixel adds its value times the (kh, kw, F, C) `kernel`, `strides` further each time.
+
+    `crops` ((top, bottom), (left, right)) are left out; less than 0, zeros are added.
+    """
+    x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
+    n, height, width, _ = x.shape
+    (kh, kw, filters, _), (sy, sx) = kernel.shape, strides
+    (top, bottom), (left, right) = crops
+    y = np.zeros((n, (height - 1) * sy + kh, (width - 1) * sx + kw, filters))
+    for i, j in np.ndindex(height, width):
+        y[:, sy * i : sy * i + kh, sx * j : sx * j + kw] += np.einsum(
+            "nc,yxfc->nyxf", x[:, i, j], kernel
+        )
+    y = np.pad(y, ((0, 0), (0, max(0, -bottom)), (0, max(0, -right)), (0, 0)))
+    y = y[:, top : y.shape[1] - max(0, bottom), left : y.shape[2] - max(0, right)]
+    return y if bias is None else y + bias
+
+
 def conv2d(
     xpadded: Array, kernel: Array, bias: Array | None, strides: Pair = (1, 1), groups: int = 1
 ) -> Array:

@@ -8,7 +8,7 @@ import pytest
 import keras_cnnfix
 
 PACKAGE = Path(keras_cnnfix.__file__).parent
-FLOORS = {"checks": 0, "ops": 1, "initializers": 2, "layers": 3, "diagnostics": 5}
+FLOORS = {"checks": 0, "ops": 1, "initializers": 2, "constraints": 2, "layers": 3, "diagnostics": 5}
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 BACKENDS = {"tensorflow", "jax", "torch"}
 
@@ -64,6 +64,8 @@ def test_everything_public_is_at_the_front_door():
     assert sorted(keras_cnnfix.__all__) == [
         "AdaptiveAntiAlias",
         "BlurPool2D",
+        "EvenConv2DTranspose",
+        "EvenPhases",
         "ICNR",
         "MaxBlurPool2D",
         "NIB",
@@ -71,6 +73,7 @@ def test_everything_public_is_at_the_front_door():
         "ResizeConv2D",
         "SubPixelConv",
         "diagnostics",
+        "initializers",
     ]
     for name in keras_cnnfix.__all__:
         assert getattr(keras_cnnfix, name).__doc__

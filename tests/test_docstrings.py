@@ -19,7 +19,12 @@ MODULES = [
     if not module.ispkg
 ]
 PUBLIC = [
-    *(getattr(keras_cnnfix, name) for name in keras_cnnfix.__all__ if name != "diagnostics"),
+    *(
+        getattr(keras_cnnfix, name)
+        for name in keras_cnnfix.__all__
+        if name not in ("diagnostics", "initializers")
+    ),
+    keras_cnnfix.initializers.EvenPhases,
     *(getattr(keras_cnnfix.diagnostics, name) for name in keras_cnnfix.diagnostics.__all__),
 ]
 README = Path(__file__).parent.parent / "README.md"

@@ -18,8 +18,9 @@ def overlap_map(kernel_size, strides=None, input_size=None):
     with `k` taps is a transposed one with `k * s` taps, so it is always even.
 
     Args:
-        kernel_size: Taps per side, an int or a pair, at least 1. Or a layer: `Conv2DTranspose` or
-            `SubPixelConv`, and `strides` is read off it.
+        kernel_size: Taps per side, an int or a pair, at least 1. Or a layer: `Conv2DTranspose`,
+            `EvenConv2DTranspose` (whose taps even out what the counts do not) or `SubPixelConv`,
+            and `strides` is read off it.
         strides: Up-sampling factor per side, an int or a pair, at least 1.
         input_size: None for one period, far from the borders; or the input's size in pixels, an
             int or a pair `(H, W)`, for the whole output, as a `"valid"` transposed convolution
@@ -45,7 +46,7 @@ def overlap_map(kernel_size, strides=None, input_size=None):
         strides, kernel_size = _factor("overlap_map", layer), layer.kernel_size
         if hasattr(layer, "channel_order"):
             kernel_size = tuple(k * s for k, s in zip(kernel_size, strides, strict=True))
-        elif not isinstance(layer, keras.layers.Conv2DTranspose):
+        elif not hasattr(layer, "output_padding"):
             raise _other_kind("overlap_map", layer)
     taps = checks.pair_of_ints("overlap_map", "kernel_size", kernel_size)
     steps = checks.pair_of_ints("overlap_map", "strides", strides)
@@ -74,8 +75,8 @@ def phase_gains(kernel, strides=None, channel_order=None):
     Args:
         kernel: Array or tensor in Keras's layout: `(ky, kx, out, in)` of a transposed convolution
             or, with `channel_order`, `(ky, kx, in, out * sy * sx)` of a convolution before a
-            `depth_to_space`. Or a built layer: `Conv2DTranspose`, `SubPixelConv` or
-            `ResizeConv2D`, and the rest is read off it.
+            `depth_to_space`. Or a built layer: `Conv2DTranspose`, `EvenConv2DTranspose`,
+            `SubPixelConv` or `ResizeConv2D`, and the rest is read off it.
         strides: Up-sampling factor per side, an int or a pair, at least 1.
         channel_order: None for a transposed convolution, `"dcr"` (TensorFlow's depth_to_space)
             or `"crd"` (PyTorch's PixelShuffle) for a sub-pixel convolution.
@@ -156,10 +157,12 @@ def _gains_of_layer(layer):
             f"built. Call it on a batch of images first."
         )
     strides = _factor("phase_gains", layer)
-    if isinstance(layer, keras.layers.Conv2DTranspose):
-        return phase_gains(layer.kernel, strides)
+    # What the call uses, where that is not the kernel as it is stored.
+    kernel = layer.effective_kernel() if hasattr(layer, "effective_kernel") else layer.kernel
+    if hasattr(layer, "output_padding"):
+        return phase_gains(kernel, strides)
     if hasattr(layer, "channel_order"):
-        gains = phase_gains(layer.kernel, strides, layer.channel_order)
+        gains = phase_gains(kernel, strides, layer.channel_order)
         # The box filter of `smooth` averages over the phases.
         return np.broadcast_to(gains.mean((0, 1)), gains.shape) if layer.smooth else gains
     if hasattr(layer, "interpolation") and hasattr(layer, "kernel"):
@@ -178,8 +181,9 @@ def _factor(owner, layer):
 
 def _other_kind(owner, layer):
     return ValueError(
-        f"{owner}: a layer must be Conv2DTranspose, SubPixelConv or ResizeConv2D, and the last has "
-        f"gains only. Received: {layer.name!r} of {type(layer).__name__}. Give numbers instead."
+        f"{owner}: a layer must be Conv2DTranspose, EvenConv2DTranspose, SubPixelConv or "
+        f"ResizeConv2D, and the last has gains only. Received: {layer.name!r} of "
+        f"{type(layer).__name__}. Give numbers instead."
     )
 
 

@@ -2,6 +2,7 @@
 
 from keras_cnnfix.layers.adaptive_anti_alias import AdaptiveAntiAlias
 from keras_cnnfix.layers.blur_pool2d import BlurPool2D
+from keras_cnnfix.layers.even_conv2d_transpose import EvenConv2DTranspose
 from keras_cnnfix.layers.max_blur_pool2d import MaxBlurPool2D
 from keras_cnnfix.layers.nib import NIB
 from keras_cnnfix.layers.padding2d import Padding2D
@@ -12,6 +13,7 @@ __all__ = [
     "NIB",
     "AdaptiveAntiAlias",
     "BlurPool2D",
+    "EvenConv2DTranspose",
     "MaxBlurPool2D",
     "Padding2D",
     "ResizeConv2D",

@@ -55,7 +55,7 @@ class BlurPool2D(ImageLayer):
         self.padding = checks.padding_mode(self.owner, padding)
 
     @property
-    def border(self):
+    def needed_border(self):
         return kernels.border_of(self.kernel_size), self.padding
 
     def call(self, inputs):

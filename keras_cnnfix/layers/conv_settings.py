@@ -29,7 +29,7 @@ class KernelLayer(ImageLayer):
     ):
         super().__init__(**kwargs)
         self.kernel_size = checks.pair_of_ints(self.owner, "kernel_size", kernel_size)
-        self.padding = checks.padding_mode(self.owner, padding)
+        self.padding = self.checked_padding(padding)
         if kernel_initializer is None:
             kernel_initializer = "glorot_uniform"  # What Keras makes of it.
         self.kernel_initializer = self.keras_object("kernel_initializer", kernel_initializer)
@@ -38,8 +38,12 @@ class KernelLayer(ImageLayer):
         self.kernel = None
         self.bias = None
 
+    def checked_padding(self, padding):
+        """`padding`, if the layer takes it."""
+        return checks.padding_mode(self.owner, padding)
+
     @property
-    def border(self):
+    def needed_border(self):
         return kernels.border_of(self.kernel_size), self.padding
 
     def add_kernel(self, channels, filters, initializer=None):
@@ -98,11 +102,15 @@ class ConvLayer(KernelLayer):
     def add_kernel_and_bias(self, channels, filters, initializer=None, bias_initializer=None):
         """Creates `self.kernel` and, with `use_bias`, `self.bias`."""
         self.add_kernel(channels, filters, initializer)
+        self.add_bias_weight(filters, bias_initializer)
+
+    def add_bias_weight(self, filters, initializer=None):
+        """Creates, with `use_bias`, `self.bias` of shape (filters,)."""
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias",
                 shape=(filters,),
-                initializer=bias_initializer or self.bias_initializer,
+                initializer=initializer or self.bias_initializer,
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
             )

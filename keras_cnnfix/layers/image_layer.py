@@ -15,7 +15,8 @@ class ImageLayer(keras.layers.Layer):
     A subclass defines `compute_output_shape`, which makes every check that a shape allows, and
     begins `call` with `inputs = self.check_inputs(inputs)`: so a model is checked when it is put
     together as well as when it runs, on each backend with the same message. Where it takes a
-    border from the image, it defines `border`, and `bordered_size` if that is not the input's.
+    border from the image, it defines `needed_border`, and `bordered_size` if that is not the
+    input's.
 
     Args:
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's configured one.
@@ -41,12 +42,14 @@ class ImageLayer(keras.layers.Layer):
         return checks.keras_object(self.owner, name, value)
 
     @property
-    def border(self):
-        """The border that the layer takes from an image, as `checks.border_rules` takes it."""
+    def needed_border(self):
+        """The border that the layer takes from an image, its mode and, unless that is `padding`,
+        the argument that chose it: as `checks.border_rules` takes them.
+        """
         return NO_BORDER
 
     def bordered_size(self, size):
-        """Height and width of the image that `border` is taken from, for inputs of `size`."""
+        """Height and width of the image that is bordered, for inputs of `size`."""
         return size
 
     def __call__(self, inputs, *args, **kwargs):
@@ -81,7 +84,7 @@ class ImageLayer(keras.layers.Layer):
         rules = [
             (n >= least, message, n)
             for n, (least, message) in zip(
-                size, checks.border_rules(self.owner, *self.border), strict=True
+                size, checks.border_rules(self.owner, *self.needed_border), strict=True
             )
             if least
         ]
@@ -93,7 +96,7 @@ class ImageLayer(keras.layers.Layer):
 
     def check_border(self, size):
         """Raises where the border is deeper than the image, for inputs of `size`."""
-        checks.border(self.owner, self.bordered_size(size), *self.border)
+        checks.border(self.owner, self.bordered_size(size), *self.needed_border)
 
     def split_shape(self, input_shape):
         """Batch, (height, width) and channels of `input_shape`; unknown ones are None."""

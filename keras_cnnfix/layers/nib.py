@@ -155,8 +155,8 @@ class NIB(ConvLayer):
         self.tile = None
 
     @property
-    def border(self):
-        return NO_BORDER if self.filters is None else super().border
+    def needed_border(self):
+        return NO_BORDER if self.filters is None else super().needed_border
 
     def __call__(self, inputs, noise=None, **kwargs):
         if noise is not None:

@@ -51,7 +51,7 @@ class Padding2D(ImageLayer):
         self.mode = checks.padding_mode(self.owner, mode, name="mode")
 
     @property
-    def border(self):
+    def needed_border(self):
         return self.padding, self.mode, "mode"
 
     def call(self, inputs):

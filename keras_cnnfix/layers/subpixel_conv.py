@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from keras_cnnfix import checks
-from keras_cnnfix.initializers import ICNR
+from keras_cnnfix.initializers import ICNR, EvenPhases
 from keras_cnnfix.layers.conv_settings import ConvLayer
 from keras_cnnfix.ops import backend, kernels, layout
 from keras_cnnfix.ops.blur import block_box_filter2d
+from keras_cnnfix.ops.even import even
 from keras_cnnfix.ops.padding import pad2d
 from keras_cnnfix.ops.shuffle import CHANNEL_ORDERS, depth_to_space
 
@@ -18,7 +19,8 @@ class SubPixelConv(ConvLayer):
 
         y = activation(depth_to_space(conv(pad(x), kernel) + bias))
 
-    It starts without checkerboards (`ICNR`); with `smooth=True` it stays so whatever it learns.
+    It starts without checkerboards (`ICNR`); with `even=True` or `smooth=True` flats stay so,
+    whatever it learns.
 
     Shapes (`"channels_last"`; `"channels_first"` moves the channels next to `N`):
         input:  (N, H, W, C)
@@ -36,6 +38,9 @@ class SubPixelConv(ConvLayer):
         smooth: Appends a box filter of `sy x sx` pixels: a constant input then gives a constant
             output up to the border, whatever the weights (with every padding but `"zeros"`). An
             even size moves the image by half an output pixel.
+        even: Makes the phases of the kernel and of the bias even in the call (`EvenPhases`): a
+            constant gives a constant, whatever the weights, without a blur. At edges the phases
+            stay free, where `smooth` averages over them.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's configured one.
         kernel_initializer: `"icnr"` is `ICNR("glorot_uniform", size, channel_order)`; otherwise
             as in `keras.layers.Conv2D`.
@@ -80,6 +85,7 @@ class SubPixelConv(ConvLayer):
         activity_regularizer=None,
         kernel_constraint=None,
         bias_constraint=None,
+        even=False,
         **kwargs,
     ):
         size = checks.pair_of_ints("SubPixelConv", "size", size)
@@ -106,10 +112,12 @@ class SubPixelConv(ConvLayer):
         self.size = size
         self.channel_order = channel_order
         self.smooth = checks.boolean(self.owner, "smooth", smooth)
+        self.even = checks.boolean(self.owner, "even", even)
         self._icnr_by_name = icnr_by_name
         self._check_icnr("kernel_initializer", "Use kernel_initializer='icnr'.")
         self._check_icnr("bias_initializer", "Leave ICNR out: the bias starts even without it.")
-        # Values that are given as they are, one for each channel, are not drawn.
+        # Values that are given as they are are not drawn.
+        self._draws_kernel = not hasattr(kernel_initializer, "shape")
         self._draws_bias = not hasattr(bias_initializer, "shape")
 
     def _check_icnr(self, name, way_out):
@@ -134,17 +142,27 @@ class SubPixelConv(ConvLayer):
         if self._draws_bias and not isinstance(self.bias_initializer, ICNR):
             # A bias of its own for each phase would be a checkerboard.
             even_bias = ICNR(self.bias_initializer, self.size, self.channel_order)
-        self.add_kernel_and_bias(
-            channels,
-            self.filters * self.size[0] * self.size[1],
-            bias_initializer=even_bias,
-        )
+        even_kernel = None
+        if self.even and self._draws_kernel:
+            even_kernel = EvenPhases(self.kernel_initializer, self.size, self.channel_order)
+        filters = self.filters * self.size[0] * self.size[1]
+        self.add_kernel_and_bias(channels, filters, even_kernel, even_bias)
+
+    def effective_kernel(self):
+        """The kernel that the call uses, of shape (kh, kw, C, filters * sy * sx)."""
+        return self._evened(self.kernel)
+
+    def _evened(self, weight):
+        weight = ops.convert_to_tensor(weight)
+        return even(weight, self.size, self.channel_order) if self.even else weight
 
     def call(self, inputs):
         inputs = self.check_inputs(inputs)
         x = pad2d(inputs, kernels.border_of(self.kernel_size), self.padding, self.data_format)
-        y = backend.conv2d(x, ops.convert_to_tensor(self.kernel), (1, 1), 1, self.data_format)
-        y = depth_to_space(self.add_bias(y), self.size, self.channel_order, self.data_format)
+        y = backend.conv2d(x, self.effective_kernel(), (1, 1), 1, self.data_format)
+        if self.use_bias:
+            y = y + layout.along(self._evened(self.bias), layout.channel_axis(self.data_format))
+        y = depth_to_space(y, self.size, self.channel_order, self.data_format)
         y = self.activation(y)
         return (
             block_box_filter2d(y, self.size, self.padding, self.data_format) if self.smooth else y
@@ -163,6 +181,7 @@ class SubPixelConv(ConvLayer):
             "size": self.size,
             "channel_order": self.channel_order,
             "smooth": self.smooth,
+            "even": self.even,
         }
         if self._icnr_by_name:
             config["kernel_initializer"] = "icnr"

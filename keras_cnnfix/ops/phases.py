@@ -39,7 +39,8 @@ def tap_sums(taps, factor, interpolation, padding, axis):
     Args:
         taps: One tensor for each tap of the kernel, of the same shape.
         factor: By how much the axis is up-sampled. At least 1.
-        interpolation: `"nearest"` or `"bilinear"`.
+        interpolation: `"nearest"`, `"bilinear"` or `"zeros"`: each pixel once, at `factor // 2` of
+            its block, zeros around it.
         padding: A mode of `pad2d`, of the resized axis.
         axis: The axis.
 
@@ -98,6 +99,8 @@ def _matrix(n, kernel_size, factor, interpolation, padding):
         left = int(np.floor(position))
         if interpolation == "nearest":
             resize[i, i // factor] = 1
+        elif interpolation == "zeros":
+            resize[i, i // factor] = i % factor == factor // 2
         else:
             left, right = left % n if padding == "wrap" else max(left, 0), left + 1
             right = right % n if padding == "wrap" else min(right, n - 1)

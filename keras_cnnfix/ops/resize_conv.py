@@ -164,16 +164,17 @@ def transposed(x, kernel, bias, factors, padding, data_format):
         x, kernel, bias, padding, data_format: As `resize_conv2d` takes them.
     """
     small = {"reflect": "symmetric"}.get(padding, padding)
-    sides = zip(kernel.shape[:2], factors, strict=True)
+    sides = list(zip(kernel.shape[:2], factors, strict=True))
     pads = [0 if padding == "zeros" else (k // 2 + s - 1) // s for k, s in sides]
     if small == "symmetric" and max(pads) <= 1:
         small = "edge"  # The same, and cheaper.
     y = backend.conv_transpose2d(
         pad2d(x, tuple((pad, pad) for pad in pads), small, data_format),
-        _composite(kernel, factors),
+        ops.swapaxes(_composite(kernel, factors), 2, 3),
         bias,
         factors,
-        [s * pad for s, pad in zip(factors, pads, strict=True)],
+        # Half of what the composite kernel has more taps than a pixel becomes pixels.
+        [(k // 2 + s * pad,) * 2 for (k, s), pad in zip(sides, pads, strict=True)],
         data_format,
     )
     if padding == "reflect":

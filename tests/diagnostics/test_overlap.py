@@ -105,8 +105,14 @@ def test_imbalance_of_silence_is_zero():
     [
         (lambda: overlap_map(0, 2), "`kernel_size` must be an integer of at least 1"),
         (lambda: overlap_map(3, 2, 0), "`input_size` must be"),
-        (lambda: overlap_map(keras.layers.Dense(3)), "must be Conv2DTranspose, SubPixelConv"),
-        (lambda: overlap_map(keras.layers.Conv2D(3, 3)), "must be Conv2DTranspose, SubPixelConv"),
+        (
+            lambda: overlap_map(keras.layers.Dense(3)),
+            "must be Conv2DTranspose, EvenConv2DTranspose",
+        ),
+        (
+            lambda: overlap_map(keras.layers.Conv2D(3, 3)),
+            "must be Conv2DTranspose, EvenConv2DTranspose",
+        ),
         (lambda: phase_gains(np.ones((3, 3)), 2), "`kernel` must have 4 dimensions"),
         (lambda: phase_gains(np.ones((3, 3, 1, 6)), 2, "dcr"), "a multiple of 4 filters"),
         (lambda: phase_gains(np.ones((3, 3, 1, 4)), 2, "rgb"), "`channel_order` must be one of"),

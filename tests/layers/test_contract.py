@@ -341,7 +341,7 @@ def test_nothing_of_a_frozen_layer_trains_until_it_is_thawed(case):
 def test_roll_in_roll_out_where_the_border_wraps(name, data_format):
     """What wraps tiles: a circular shift of the images is one of the answer, and no seam shows."""
     cls, settings, (_, _, channels) = CASES[name]
-    border = "mode" if cls is kc.Padding2D else "padding"
+    border = {kc.Padding2D: "mode", kc.EvenConv2DTranspose: "border"}.get(cls, "padding")
     layer = cls(**{**settings, **PERIODIC[name], border: "wrap"}, data_format=data_format)
     rng = np.random.default_rng(5)
     images = rng.normal(size=(1, PERIOD, PERIOD, channels)).astype("float32")

@@ -174,3 +174,38 @@ def test_icnr_by_name_is_kept_by_name_and_by_object_as_an_object():
 def test_bad_arguments_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         kc.SubPixelConv(**{"filters": 4, **settings})
+
+
+@pytest.mark.parametrize(("order", "data_format"), pairwise(["dcr", "crd"], DATA_FORMATS))
+def test_even_phases_answer_a_constant_with_a_constant(order, data_format):
+    """Whatever the weights, the bias included; without a blur, which moves the image."""
+    images = np.full((1, 5, 6, 2), 0.7, "float32")
+    layer = kc.SubPixelConv(
+        3, (2, 3), (3, 2), channel_order=order, even=True, data_format=data_format
+    )
+    y, _ = answer_with_random_weights(layer, images)
+    assert np.abs(y).min() > 1e-3
+    assert_close(y, np.broadcast_to(y[:, :1, :1], y.shape), 5e-6)
+    assert kc.diagnostics.phase_imbalance(kc.diagnostics.phase_gains(layer)) < 1e-10
+    plain = kc.SubPixelConv(3, (2, 3), (3, 2), channel_order=order, data_format=data_format)
+    y, _ = answer_with_random_weights(plain, images)
+    assert np.std(y, axis=(1, 2)).min() > 0.1
+
+
+def test_an_even_start_is_drawn_with_the_variance_of_the_plain_one(rng):
+    x = rng.normal(size=(1, 16, 16, 32)).astype("float32")
+    stds = []
+    for even in (False, True):
+        draw = keras.initializers.HeNormal(1)
+        layer = kc.SubPixelConv(16, kernel_initializer=draw, even=even)
+        stds.append(np.std(keras.ops.convert_to_numpy(layer(x))))
+    assert stds[1] == pytest.approx(stds[0], rel=0.05)
+    stored = kc.diagnostics.phase_gains(layer.get_weights()[0], 2, "dcr")
+    assert kc.diagnostics.phase_imbalance(stored) < 1e-10
+    # ICNR is even already, and stays what it is.
+    for even in (False, True):
+        keras.utils.set_random_seed(3)
+        layer = kc.SubPixelConv(16, even=even)
+        layer.build(x.shape)
+        stds.append(layer.get_weights()[0])
+    np.testing.assert_allclose(stds[2], stds[3], atol=1e-6)

@@ -8,6 +8,7 @@ from keras_cnnfix.ops.backend.assertions import asserted
 from keras_cnnfix.ops.backend.convolution import conv2d, conv_transpose2d, depthwise_conv2d
 from keras_cnnfix.ops.backend.devices import (
     channels_for_products,
+    convolves_slowly,
     is_compiled_by_torch,
     replica,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "channels_for_products",
     "conv2d",
     "conv_transpose2d",
+    "convolves_slowly",
     "depthwise_conv2d",
     "every",
     "first",

@@ -89,15 +89,16 @@ def depthwise_conv2d(x, taps, strides, data_format):
 def conv_transpose2d(x, kernel, bias, strides, crops, data_format):
     """Transposed convolution of `x` with `kernel`, plus `bias`, without the outermost pixels.
 
-    Pixel `m` adds tap `a` to pixel `s * m + a`. Of the result, `(k - s) / 2 + crop` pixels a side
-    are left out: without a crop, `s` times the size is left.
+    Pixel `m` adds tap `t` to pixel `s * m + t`: `(n - 1) * s + k` pixels a side, of which the
+    `crops` are left out.
 
     Args:
         x: Images in `data_format`.
-        kernel: Taps of shape (kh, kw, C, filters), in the dtype of `x`. Each side less its stride
-            is even.
+        kernel: Taps of shape (kh, kw, filters, C), in the dtype of `x`.
         bias: Shape (filters,), in the dtype of `x`, or None.
-        strides, crops: Pairs (height, width), in pixels of the result.
+        strides: Pair (height, width), no more than the taps.
+        crops: Pairs (start, end) for height and width, in pixels of the result. An end of -1 to
+            -(s - 1) adds zeros.
         data_format: `"channels_last"` or `"channels_first"`.
     """
     if _without_keras():
@@ -106,11 +107,21 @@ def conv_transpose2d(x, kernel, bias, strides, crops, data_format):
     transposed = data_format == "channels_first" and on_tensorflow_cpu()
     if transposed:
         x, data_format = layout.to_channels_last(x), "channels_last"
-    kernel = ops.swapaxes(kernel, 2, 3)
-    y = ops.conv_transpose(x, kernel, strides, padding="same", data_format=data_format)
-    for axis, stride, crop in zip(layout.spatial_axes(data_format), strides, crops, strict=True):
-        if crop:
-            y = every(y, crop, ops.shape(x)[axis] * stride - 2 * crop, 1, axis)
+    sides = list(zip(kernel.shape[:2], strides, strict=True))
+    left_out = [((k - s) // 2, (k - s + 1) // 2) for k, s in sides]  # by "same"
+    padding = "same"
+    if any(c < o for pair in zip(crops, left_out, strict=True) for c, o in zip(*pair, strict=True)):
+        padding, left_out = "valid", [(0, 0), (0, 0)]
+    y = ops.conv_transpose(x, kernel, strides, padding, data_format=data_format)
+    if any(end < 0 for _, end in crops):
+        # Not `output_padding`, of which tf2onnx makes negative pads (tf2onnx 1.17).
+        added = tuple((0, max(0, -end)) for _, end in crops)
+        y = ops.pad(y, layout.pads_per_axis(added, data_format))
+        crops = [(start, max(0, end)) for start, end in crops]
+    for axis, crop, out in zip(layout.spatial_axes(data_format), crops, left_out, strict=True):
+        start, end = (c - o for c, o in zip(crop, out, strict=True))
+        if start or end:
+            y = every(y, start, ops.shape(y)[axis] - start - end, 1, axis)
     if bias is not None:
         y = y + layout.along(bias, layout.channel_axis(data_format))
     return layout.to_channels_first(y) if transposed else y
@@ -150,27 +161,36 @@ def _torch_conv2d(x, kernel, strides, groups, data_format):
 def _torch_conv_transpose2d(x, kernel, bias, strides, crops, data_format):
     import torch
 
-    sides = zip(kernel.shape[:2], strides, crops, strict=True)
-    padding = [(k - s) // 2 + crop for k, s, crop in sides]
+    # PyTorch leaves out as many pixels at the start as at the end, or less than a stride fewer
+    # there; what else is left out is sliced off.
+    padding = [
+        max(0, min(start, end + s - 1)) for s, (start, end) in zip(strides, crops, strict=True)
+    ]
+    added = [max(0, p - end) for p, (_, end) in zip(padding, crops, strict=True)]
     permuted = data_format == "channels_last"
     x = x.permute(0, 3, 1, 2) if permuted else x
     # oneDNN takes up to eight times as long for one image whose sides are prime numbers: a row more
     # is computed, and cropped, which moves nothing (PyTorch 2.13).
-    odd = (
-        strides[0] > 1
+    if (
+        added[0] + 1 < strides[0]
         and not torch.jit.is_tracing()  # Sizes are tensors then.
         and x.shape[0] == 1
         and x.shape[2] % 2 == x.shape[3] % 2 == 1
-    )
+    ):
+        added[0] += 1
     y = torch.nn.functional.conv_transpose2d(
         x,
-        kernel.permute(2, 3, 0, 1),
+        kernel.permute(3, 2, 0, 1),
         bias,
         stride=strides,
         padding=padding,
-        output_padding=(int(odd), 0),
+        output_padding=added,
     )
-    y = y[:, :, :-1] if odd else y
+    rows, columns = (
+        slice(start - p, (p - end - a) or None)
+        for p, a, (start, end) in zip(padding, added, crops, strict=True)
+    )
+    y = y[:, :, rows, columns]
     return y.permute(0, 2, 3, 1) if permuted else y
 
 

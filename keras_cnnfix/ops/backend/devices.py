@@ -41,6 +41,17 @@ def on_tensorflow_cpu():
     return not tf.config.list_physical_devices("GPU")
 
 
+def convolves_slowly():
+    """Whether XLA computes on a CPU: transposed convolutions and their gradients above all take
+    long there, but products of matrices do not, and sums are one pass (JAX 0.10).
+    """
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
 def channels_for_products():
     """From how many channels on `resize_conv.products` is faster than `resize_conv.transposed`.
 
@@ -51,11 +62,7 @@ def channels_for_products():
     """
     name = keras.backend.backend()
     if name == "jax":
-        import jax
-
-        # XLA convolves slowly on a CPU, transposed convolutions and their gradients above all,
-        # but is quick with products of matrices, and sums in one pass (JAX 0.10).
-        return (0, 0, 0) if jax.default_backend() == "cpu" else (1024, 1024, 1024)
+        return (0, 0, 0) if convolves_slowly() else (1024, 1024, 1024)
     if name == "torch":
         import torch
 
