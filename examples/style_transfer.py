@@ -1,10 +1,11 @@
 """Fast neural style transfer, and two grids: of the up-sampling, and of the loss network.
 
-Trains one feed-forward style network four times and draws the results next to each other:
+Trains one feed-forward style network six times and draws the results next to each other:
 
 - `transposed`: up-sampling with `Conv2DTranspose`, which draws a grid of period 4.
 - `strided-loss`: `ResizeConv2D` instead. The loss network's strides still weigh the pixels of its
   input unevenly, so that its gradient has a grid.
+- `even`, `even4`: a transposed convolution with even phases, of 3 and of 4 taps.
 - `resize`: the loss network sees crops at random offsets, so that each pixel gets each weight.
 - `antialiased-loss`: no random crops, but a loss network that blurs before it subsamples.
 
@@ -36,12 +37,20 @@ with program.imports("style_transfer"):
     from keras import layers, ops
 
     from common import data, devices, features, pictures, training
-    from keras_cnnfix import Padding2D, ResizeConv2D
+    from keras_cnnfix import EvenConv2DTranspose, Padding2D, ResizeConv2D
     from keras_cnnfix.diagnostics import checkerboard_score, input_gradient
 
 
 def transposed(filters):
     return layers.Conv2DTranspose(filters, 3, strides=2, padding="same")
+
+
+def even(filters, taps=3):
+    return EvenConv2DTranspose(filters, taps, strides=2, padding="same")
+
+
+def even4(filters):
+    return even(filters, 4)
 
 
 def resized(filters):
@@ -50,6 +59,8 @@ def resized(filters):
 
 NETWORKS = {  # The up-sampling, the loss network, and whether it sees crops at random offsets.
     "transposed": (transposed, "strided", True),
+    "even": (even, "strided", True),
+    "even4": (even4, "strided", True),
     "strided-loss": (resized, "strided", False),
     "resize": (resized, "strided", True),
     "antialiased-loss": (resized, "antialiased", False),

@@ -1,6 +1,6 @@
 """Super-resolution with a sub-pixel convolution, and where its checkerboard comes from.
 
-Trains one small network (ESPCN) that enlarges photographs, with four ends that differ in nothing
+Trains one small network (ESPCN) that enlarges photographs, with seven ends that differ in nothing
 but how they go from the low to the high resolution, and measures on photographs it has not seen:
 
     KERAS_BACKEND=jax python examples/super_resolution.py
@@ -8,7 +8,8 @@ but how they go from the low to the high resolution, and measures on photographs
 
 A sub-pixel convolution draws each pixel of a block with a kernel of its own. Drawn at random, those
 kernels disagree, and a grid lies over everything until training has taught them to agree; with ICNR
-they start equal. A box filter (`smooth`) forbids the grid, whatever they learn.
+they start equal. A box filter (`smooth`) forbids the grid, whatever they learn; even phases (`even`)
+forbid it on flats, without a blur.
 
 Networks see the luminance, 0..1, `(N, H, W, 1)`, and return it enlarged. Nothing is added to a
 bicubic enlargement: all that is in the result, the network has drawn.
@@ -32,13 +33,16 @@ with program.imports("super_resolution"):
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
     from common import data, pictures, training
-    from keras_cnnfix import Padding2D, ResizeConv2D, SubPixelConv
+    from keras_cnnfix import EvenConv2DTranspose, Padding2D, ResizeConv2D, SubPixelConv
     from keras_cnnfix.diagnostics import checkerboard_score
 
 ENDS = {
     "sub-pixel, random": lambda f: SubPixelConv(1, 3, f, kernel_initializer="glorot_uniform"),
     "sub-pixel, ICNR": lambda f: SubPixelConv(1, 3, f),
     "sub-pixel, smooth": lambda f: SubPixelConv(1, 3, f, smooth=True),
+    "sub-pixel, even": lambda f: SubPixelConv(1, 3, f, even=True),
+    "transposed": lambda f: layers.Conv2DTranspose(1, 3 * f, f, "same"),
+    "transposed, even": lambda f: EvenConv2DTranspose(1, 3 * f, f, "same"),
     # Just as wide as to see the same 3 x 3 pixels of the low resolution.
     "resize": lambda f: ResizeConv2D(1, 2 * f + 1, f),
 }
