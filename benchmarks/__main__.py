@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from benchmarks import memory, models, regret, single_layers
+from benchmarks import even, memory, models, regret, single_layers
 from benchmarks.timing import ROUNDS, compiled, compiler, finish, gradient, race
 from keras_cnnfix.ops import backend, resize_conv
 
@@ -31,7 +31,7 @@ DECODERS = [
     ("latent decoder", 3, 2, 4, False),
     ("latent decoder", 5, 2, 4, False),
 ]
-PARTS = ("decoders", "layers", "compiled", "regret", "memory", "limit")
+PARTS = ("decoders", "layers", "compiled", "regret", "even", "memory", "limit")
 
 
 def main(argv=None):
@@ -210,7 +210,15 @@ def run_compiled(rounds):
 
 def run_regret(rounds):
     """What the choice of the form loses, on drawn shapes."""
-    found = regret.run(seed=1, count=40, rounds=rounds)
+    return _drawn(regret.run(seed=1, count=40, rounds=rounds))
+
+
+def run_even(rounds):
+    """What even phases cost, on drawn shapes."""
+    return _drawn(even.run(seed=1, count=40, rounds=rounds))
+
+
+def _drawn(found):
     print(json.dumps(found["ratios"], indent=1))
     return found
 

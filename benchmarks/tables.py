@@ -15,7 +15,8 @@ def main(files):
     columns = [run["machine"]["backend"].split()[0] for run in runs]
     for part in ("decoders", "layers", "compiled"):
         _races(part, [run.get(part, {}) for run in runs], columns)
-    _regret([run.get("regret") for run in runs], columns)
+    for part in ("regret", "even"):
+        _ratios(part, [run.get(part) for run in runs], columns)
     _memory([run.get("memory", {}) for run in runs], columns)
     _limit([run.get("limit", {}) for run in runs], columns)
 
@@ -46,8 +47,10 @@ def _kind(name):
     return name.split("(")[0]
 
 
-def _regret(runs, columns):
-    _header("regret: median / worst", columns)
+def _ratios(part, runs, columns):
+    if not any(runs):
+        return
+    _header(f"{part}: median / worst", columns)
     for step in ("forward", "gradient"):
         for name in next(filter(None, runs))["ratios"][step]:
             cells = [run and run["ratios"][step][name] for run in runs]

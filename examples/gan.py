@@ -10,8 +10,8 @@ the same number of steps, and measures it in the first steps and at the end:
 
 A grid at the start is no proof of one at the end: the data have none, and training can remove it.
 `resize` enlarges by repeating pixels and draws blocks, whose edges have some energy of their own on
-the lattice, more in the first steps than at the start; `resize-bilinear` has next to none. `even` is
-a transposed convolution with even phases: at its price, without a grid on flats.
+the lattice, more in the first steps than at the start; `resize-bilinear` has next to none. `even4`
+is a transposed convolution of 4 taps with even phases: at its price, without a grid on flats.
 
 The default data, 74 yellow faces of Twemoji, are what networks so small learn in 1,500 steps. The
 grid at the start needs no particular network: with batch, layer, instance or no norm it was there,

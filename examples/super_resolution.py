@@ -8,8 +8,8 @@ but how they go from the low to the high resolution, and measures on photographs
 
 A sub-pixel convolution draws each pixel of a block with a kernel of its own. Drawn at random, those
 kernels disagree, and a grid lies over everything until training has taught them to agree; with ICNR
-they start equal. A box filter (`smooth`) forbids the grid, whatever they learn; even phases (`even`)
-forbid it on flats, without a blur.
+they start equal. A box filter (`smooth`) forbids the grid, whatever they learn; even phases forbid
+it on flats, without a blur.
 
 Networks see the luminance, 0..1, `(N, H, W, 1)`, and return it enlarged. Nothing is added to a
 bicubic enlargement: all that is in the result, the network has drawn.

@@ -70,7 +70,7 @@ def constant_response(
     levels = tuple(float(level) for level in levels)
     if not levels:
         raise ValueError(f"{owner}: `levels` must hold one number or more. Received: none.")
-    shape = _input_shape(owner, model, shape)
+    shape = input_shape(owner, model, shape)
     images = np.stack([np.full(shape, level, "float32") for level in levels])
     images = np.transpose(
         images, (0, *layout.spatial_axes(data_format), layout.channel_axis(data_format))
@@ -85,7 +85,8 @@ def constant_response(
     return ConstantResponse(levels, share, np.sqrt(variance), outputs)
 
 
-def _input_shape(owner, model, shape):
+def input_shape(owner, model, shape):
+    """`shape` of one input, or where it is None the model's own, 64 for an unknown side."""
     if shape is None:
         known = getattr(model, "input_shape", None)
         if not isinstance(known, tuple) or len(known) != 4:

@@ -127,10 +127,10 @@ def _phases_and_positions(kernel_size, strides, channel_order):
 
     A tap at position `t` adds small pixel `m` to pixel `s * m + t` of the result.
     """
-    taps = np.stack(np.indices(kernel_size), axis=-1).reshape(-1, 2)
+    taps = np.indices(kernel_size).reshape(2, -1).T
     if channel_order is None:
         return (taps % strides) @ (strides[1], 1), taps
-    pixels = np.stack(np.indices(strides), axis=-1).reshape(-1, 2)
+    pixels = np.indices(strides).reshape(2, -1).T
     positions = pixels - taps[:, None] * strides
     phases = np.tile(pixels @ (strides[1], 1), len(taps))
     return phases, positions.reshape(-1, 2)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import models, single_layers
+from benchmarks import even, models, single_layers
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,3 +78,19 @@ def test_a_composite_kernel_is_the_kernel_with_a_box():
     gradient = np.random.default_rng(0).normal(size=composite.shape)
     pulled = models.pulled_back(gradient, 3, 2)
     np.testing.assert_allclose((pulled * kernel).sum(), (gradient * composite).sum())
+
+
+def test_even_phases_are_raced_against_what_they_equal(monkeypatch, rng):
+    """For a kernel that is even already, and on shapes that fit the limits."""
+    kernel = rng.normal(size=(4, 4, 2, 3))
+    sums = [[kernel[y::2, x::2].sum((0, 1)) for x in (0, 1)] for y in (0, 1)]
+    for y, x in np.ndindex(2, 2):
+        kernel[y::2, x::2] -= sums[y][x] / 4
+    x, w = (keras.ops.convert_to_tensor(a, "float32") for a in (np.ones((1, 5, 6, 3)), kernel))
+    forms = even.forms(4, 2)
+    ours, theirs = (keras.ops.convert_to_numpy(forms[n](x, w)) for n in ("ours", "Conv2DTranspose"))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    monkeypatch.setattr(even, "race", lambda functions, rounds: dict.fromkeys(functions, 2.0))
+    found = even.run(seed=3, count=2, rounds=1)
+    assert found["ratios"]["forward"]["even over Conv2DTranspose"] == {"median": 1, "worst": 1}
+    assert all(taps >= stride for *_, taps, stride in even.cases(0, 20))

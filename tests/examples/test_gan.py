@@ -33,6 +33,12 @@ def test_at_the_start_both_transposed_convolutions_draw_a_grid_and_resize_none(r
         assert transposed >= 50 * start["resize-bilinear"]
 
 
+@pytest.mark.parametrize("taps", [3, 4, 5, 6])
+def test_at_the_start_even_phases_draw_a_hundredth_of_the_grid(run, taps):
+    start = run[0]["start"]
+    assert start[f"transposed{taps}"] >= 100 * start[f"even{taps}"]
+
+
 def test_at_the_start_icnr_takes_the_grid_from_a_subpixel_convolution(run):
     start = run[0]["start"]
     assert start["subpixel"] > 0.1
@@ -48,7 +54,7 @@ def test_in_the_first_steps_resize_draws_no_grid(run):
 def test_the_figures_are_complete(run):
     figures, folder = run
     names = {"transposed4", "resize-bilinear"}
-    for key in ("first_steps", "trained", "kernel_distance", "seconds", "models"):
+    for key in ("first_steps", "trained", "flat", "kernel_distance", "seconds", "models"):
         assert set(figures[key]) == names
     assert figures["steps"] == dict.fromkeys(names, gan.FIRST_STEPS)
     assert all(distance > 0 for distance in figures["kernel_distance"].values())
@@ -188,3 +194,13 @@ def test_bad_options_are_refused(option, capsys):
         gan.parse(option)
     assert stop.value.code == 2
     assert option[0] in capsys.readouterr().err
+
+
+def test_the_flattest_quarter_of_the_tiles_is_measured_apart(rng):
+    """Noise in three quarters of each image, a grid in the rest."""
+    images = rng.normal(size=(2, 64, 64, 3))
+    flat = images[:, 4:18, 4:60]
+    grid = np.broadcast_to((-1.0) ** np.arange(56)[:, None], flat.shape)
+    flat[:] = 0.5 + 0.01 * grid
+    assert gan.share(images) < 0.1
+    assert gan.flat_share(images) > 0.99

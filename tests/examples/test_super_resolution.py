@@ -9,7 +9,13 @@ from PIL import Image
 
 import super_resolution
 
-GRIDLESS = ("sub-pixel, ICNR", "sub-pixel, smooth", "resize")
+GRIDLESS = (
+    "sub-pixel, ICNR",
+    "sub-pixel, smooth",
+    "sub-pixel, even",
+    "transposed, even",
+    "resize",
+)
 EARLY = f"{super_resolution.EARLY} steps"
 
 

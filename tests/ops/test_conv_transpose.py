@@ -21,9 +21,16 @@ SETTINGS = [
 
 
 def _ours(kernel, bias, strides, crops, border, data_format):
+    """The function of images."""
     return lambda x: conv_transpose2d(
         x, ops.convert_to_tensor(kernel), bias, strides, crops, border, data_format
     )
+
+
+def _wider(crops, strides, pads):
+    """The crops of what an image with a border gives."""
+    (top, bottom), (left, right) = np.array(crops) + np.array(strides)[:, None] * np.array(pads)
+    return (top, bottom), (left, right)
 
 
 @pytest.mark.parametrize(("side", "padding", "added"), SETTINGS)
@@ -57,10 +64,7 @@ def test_a_border_is_that_of_a_larger_image(border, side, data_format, rng):
     strides = (s, 2)
     crops = crops_of(kernel.shape[:2], strides, "same", None)
     pads = border_of(kernel.shape[:2], strides, crops)
-    wider = [
-        tuple(c + step * pad for c, pad in zip(crop, pair, strict=True))
-        for crop, step, pair in zip(crops, strides, pads, strict=True)
-    ]
+    wider = _wider(crops, strides, pads)
     expected = oracle.conv_transpose2d(oracle.pad(x, pads, border), kernel, None, strides, wider)
     assert expected.shape == (2, 5 * s, 12, 2)
     found = apply(_ours(kernel, None, strides, crops, border, data_format), x, data_format)
@@ -74,10 +78,7 @@ def test_images_of_few_pixels(n, rng):
         kernel = rng.normal(size=(k, k, 2, 2)).astype("float32")
         crops = crops_of((k, k), (s, s), "same", None)
         pads = border_of((k, k), (s, s), crops)
-        wider = [
-            tuple(c + s * pad for c, pad in zip(crop, pair, strict=True))
-            for crop, pair in zip(crops, pads, strict=True)
-        ]
+        wider = _wider(crops, (s, s), pads)
         expected = oracle.conv_transpose2d(oracle.pad(x, pads, border), kernel, None, (s, s), wider)
         ours = _ours(kernel, None, (s, s), crops, border, "channels_last")
         assert_close(apply(ours, x, "channels_last"), expected, 3e-6)

@@ -39,9 +39,8 @@ def _answer(images, kernel, strides, channel_order):
 def _images(kernel, channel_order, axis=None):
     """Constant images, or ramps along an axis, other values for each channel."""
     channels = kernel.shape[2 if channel_order else 3]
-    image = np.arange(12.0) if axis == 0 else np.arange(14.0)[None] if axis == 1 else 1
-    image = np.broadcast_to(image[:, None] if axis == 0 else image, (12, 14))
-    return image[None, :, :, None] * np.arange(1, channels + 1)
+    image = np.ones((12, 14)) if axis is None else np.indices((12, 14))[axis]
+    return image[None, :, :, None] * np.arange(1.0, channels + 1)
 
 
 @pytest.mark.parametrize(("kernel_size", "strides", "channel_order"), PHASES)
