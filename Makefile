@@ -31,7 +31,7 @@ TEST_BACKENDS := $(or $(BACKEND),$(BACKENDS))
 .PHONY: demo test mutants gallery bench lint clean
 
 demo: $(VENV)/.ready-$(DEMO_BACKEND)
-	KERAS_BACKEND=$(DEMO_BACKEND) $(RUN) examples/style_transfer.py --networks transposed resize --out out/demo
+	KERAS_BACKEND=$(DEMO_BACKEND) $(RUN) examples/style_transfer.py --networks transposed resize even4 --steps 200 --out out/demo
 
 gallery: $(VENV)/.ready-$(GALLERY_BACKEND)
 	KERAS_BACKEND=$(GALLERY_BACKEND) $(RUN) examples/gallery.py

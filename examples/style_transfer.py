@@ -1,11 +1,12 @@
 """Fast neural style transfer, and two grids: of the up-sampling, and of the loss network.
 
-Trains one feed-forward style network six times and draws the results next to each other:
+Trains one feed-forward style network seven times and draws the results next to each other:
 
 - `transposed`: up-sampling with `Conv2DTranspose`, which draws a grid of period 4.
 - `strided-loss`: `ResizeConv2D` instead. The loss network's strides still weigh the pixels of its
   input unevenly, so that its gradient has a grid.
-- `even`, `even4`: a transposed convolution with even phases, of 3 and of 4 taps.
+- `even`, `even4`, `even4-ramp`: a transposed convolution with even phases, of 3 taps, of 4, and of
+  4 with order 1.
 - `resize`: the loss network sees crops at random offsets, so that each pixel gets each weight.
 - `antialiased-loss`: no random crops, but a loss network that blurs before it subsamples.
 
@@ -45,12 +46,8 @@ def transposed(filters):
     return layers.Conv2DTranspose(filters, 3, strides=2, padding="same")
 
 
-def even(filters, taps=3):
-    return EvenConv2DTranspose(filters, taps, strides=2, padding="same")
-
-
-def even4(filters):
-    return even(filters, 4)
+def even(taps, order=0):
+    return lambda filters: EvenConv2DTranspose(filters, taps, 2, padding="same", order=order)
 
 
 def resized(filters):
@@ -59,8 +56,9 @@ def resized(filters):
 
 NETWORKS = {  # The up-sampling, the loss network, and whether it sees crops at random offsets.
     "transposed": (transposed, "strided", True),
-    "even": (even, "strided", True),
-    "even4": (even4, "strided", True),
+    "even": (even(3), "strided", True),
+    "even4": (even(4), "strided", True),
+    "even4-ramp": (even(4, order=1), "strided", True),
     "strided-loss": (resized, "strided", False),
     "resize": (resized, "strided", True),
     "antialiased-loss": (resized, "antialiased", False),

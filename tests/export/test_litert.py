@@ -52,6 +52,7 @@ PLAIN = {
     "bilinear": lambda: _network(
         layers.UpSampling2D(interpolation="bilinear"), layers.Conv2D(8, 3, padding="same")
     ),
+    "transposed": lambda: _network(layers.Conv2DTranspose(8, 4, 2, "same")),
     "filter": lambda: _network(layers.DepthwiseConv2D(4, strides=2)),
     "maximum and filter": lambda: _network(
         layers.MaxPooling2D(2, 1), layers.DepthwiseConv2D(3, strides=2)
@@ -79,6 +80,17 @@ QUANTIZED: dict[str, tuple[Any, dict[str, Any], str]] = {
         kc.SubPixelConv,
         {"filters": 8, "channel_order": "crd", "smooth": True},
         "convolution and mean",
+    ),
+    "sub-pixel even": (kc.SubPixelConv, {"filters": 8, "even": True}, "convolution"),
+    "even transposed": (
+        kc.EvenConv2DTranspose,
+        {"filters": 8, "kernel_size": 4, "strides": 2, "padding": "same"},
+        "transposed",
+    ),
+    "even transposed border": (
+        kc.EvenConv2DTranspose,
+        {"filters": 8, "kernel_size": 3, "strides": 2, "padding": "same", "border": "edge"},
+        "transposed",
     ),
     "noise": (kc.NIB, {"fixed": True, "seed": 1}, "moved pixels"),
     "noise and convolution": (kc.NIB, {"filters": 8, "fixed": True, "seed": 1}, "convolution"),
