@@ -83,12 +83,14 @@ def test_other_channels_than_those_of_the_weights_are_refused(case):
 def _with_a_deep_border(case, data_format="channels_last"):
     """The layer with a border of 4 pixels, of the name and mode; None where any border fits."""
     cls, settings, _ = CASES[case]
-    border = "mode" if "padding" in case else "padding"
-    mode = settings.get(border, "reflect")
+    border = "mode" if "padding" in case else "border" if "even_conv" in case else "padding"
+    mode = settings.get(border, "zeros" if border == "border" else "reflect")
     if mode in ("edge", "zeros"):
         return None, border, mode
-    extra = {"kernel_size": 9} if border == "padding" else {"padding": 4}
-    extra |= {"filters": 4} if cls.__name__ == "NIB" else {}
+    # At stride 2 each pixel of the border is read by two taps.
+    deep = {"padding": {"kernel_size": 9}, "border": {"kernel_size": 17}, "mode": {"padding": 4}}
+    extra = deep[border]
+    extra = extra | ({"filters": 4} if cls.__name__ == "NIB" else {})
     return cls(**{**settings, **extra}, data_format=data_format), border, mode
 
 
