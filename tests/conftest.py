@@ -96,7 +96,6 @@ def backend():
     return BACKEND
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in a hook of the same name.
 def pytest_collection_modifyitems(items):
     """One process has all tests that share a training, so that it is made once (xdist)."""
     for item in items:
