@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 from keras import ops
 
-from benchmarks.timing import compiled, gradient, race
+from benchmarks.timing import race_steps
 from keras_cnnfix.ops.conv_transpose import conv_transpose2d, crops_of
 from keras_cnnfix.ops.even import even
 from keras_cnnfix.ops.resize_conv import resize_conv2d
@@ -59,10 +59,7 @@ def run(seed, count, rounds):
             ops.convert_to_tensor(rng.normal(size=shape).astype("float32"))
             for shape in ((batch, side, side, channels), (taps, taps, filters, channels))
         )
-        row = {"case": case}
-        for step, wrap in (("forward", compiled), ("gradient", gradient)):
-            functions = {name: wrap(form) for name, form in forms(taps, stride).items()}
-            row[step] = race({name: _call(f, x, w) for name, f in functions.items()}, rounds)
+        row = {"case": case, **race_steps(forms(taps, stride), x, w, rounds)}
         figures.append(row)
         print(row, flush=True)
     return {
@@ -77,7 +74,3 @@ def _ratios(figures, step):
         values = [row[step]["ours"] / row[step][other] for row in figures]
         found[f"even over {other}"] = {"median": statistics.median(values), "worst": max(values)}
     return found
-
-
-def _call(function, x, w):
-    return lambda: function(x, w)

@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from benchmarks.single_layers import composite, plain
-from benchmarks.timing import compiled, gradient, race
+from benchmarks.timing import race_steps
 from keras_cnnfix.ops import resize_conv
 
 MOST_MULTIPLICATIONS = 1.5e9  # of the transposed convolution: about a tenth of a second
@@ -72,10 +72,7 @@ def run(seed, count, rounds):
         chosen = resize_conv.fastest_form(
             "auto", (side, side), kernel_shape, (size, size), "nearest", padding, 1
         )
-        row = {"case": case, "auto": chosen}
-        for step, wrap in (("forward", compiled), ("gradient", gradient)):
-            calls = {name: _call(wrap(function), x, w) for name, function in functions.items()}
-            row[step] = race(calls, rounds)
+        row = {"case": case, "auto": chosen, **race_steps(functions, x, w, rounds)}
         figures.append(row)
         print(row, flush=True)
     return {
@@ -105,7 +102,3 @@ def ratios(figures, step):
         }
         for name, values in found.items()
     }
-
-
-def _call(function, x, w):
-    return lambda: function(x, w)

@@ -1,5 +1,6 @@
 """Competitors, timed in turns."""
 
+import functools
 import gc
 import statistics
 import time
@@ -34,6 +35,16 @@ def race(functions, rounds=ROUNDS):
     finally:
         gc.enable()
     return {name: 1000 * statistics.median(samples) for name, samples in times.items()}
+
+
+def race_steps(functions, x, w, rounds):
+    """By step, the `race` of `functions` of images and a kernel: forward, and their gradients."""
+    found = {}
+    for step, wrap in (("forward", compiled), ("gradient", gradient)):
+        traced = {name: wrap(function) for name, function in functions.items()}
+        calls = {name: functools.partial(call, x, w) for name, call in traced.items()}
+        found[step] = race(calls, rounds)
+    return found
 
 
 def finish(result):

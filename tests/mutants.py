@@ -233,8 +233,8 @@ MUTANTS = [
     ),
     Mutant(
         "ops/backend/convolution.py",
-        "ops.shape(y)[axis] - start - end, 1, axis)\n    if bias",
-        "ops.shape(y)[axis] - start, 1, axis)\n    if bias",
+        "crop[1] - out[1]",
+        "crop[0] - out[0]",
         BACKEND + " -k conv_transpose2d",
         "tensorflow",
     ),

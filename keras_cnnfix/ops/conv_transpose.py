@@ -51,9 +51,7 @@ def conv_transpose2d(x, kernel, bias, strides, crops, border, data_format):
     taps = ops.transpose(ops.flip(kernel, (0, 1)), (0, 1, 3, 2))
     y = products(x, taps, bias, strides, "zeros", "zeros", 1, data_format)
     for axis, crop, out in zip(layout.spatial_axes(data_format), crops, left_out, strict=True):
-        start, end = (c - o for c, o in zip(crop, out, strict=True))
-        if start or end:
-            y = backend.every(y, start, ops.shape(y)[axis] - start - end, 1, axis)
+        y = backend.without_ends(y, (crop[0] - out[0], crop[1] - out[1]), axis)
     return y
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import even, models, single_layers
+from benchmarks import even, models, single_layers, timing
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,7 +90,7 @@ def test_even_phases_are_raced_against_what_they_equal(monkeypatch, rng):
     forms = even.forms(4, 2)
     ours, theirs = (keras.ops.convert_to_numpy(forms[n](x, w)) for n in ("ours", "Conv2DTranspose"))
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    monkeypatch.setattr(even, "race", lambda functions, rounds: dict.fromkeys(functions, 2.0))
+    monkeypatch.setattr(timing, "race", lambda functions, rounds: dict.fromkeys(functions, 2.0))
     found = even.run(seed=3, count=2, rounds=1)
     assert found["ratios"]["forward"]["even over Conv2DTranspose"] == {"median": 1, "worst": 1}
     assert all(taps >= stride for *_, taps, stride in even.cases(0, 20))

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_cnnfix.ops import layout
 from keras_cnnfix.ops.backend.devices import is_compiled_by_torch, on_tensorflow_cpu
-from keras_cnnfix.ops.backend.slices import every
+from keras_cnnfix.ops.backend.slices import every, without_ends
 
 
 def conv2d(x, kernel, strides, groups, data_format):
@@ -119,9 +119,7 @@ def conv_transpose2d(x, kernel, bias, strides, crops, data_format):
         y = ops.pad(y, layout.pads_per_axis(added, data_format))
         crops = [(start, max(0, end)) for start, end in crops]
     for axis, crop, out in zip(layout.spatial_axes(data_format), crops, left_out, strict=True):
-        start, end = (c - o for c, o in zip(crop, out, strict=True))
-        if start or end:
-            y = every(y, start, ops.shape(y)[axis] - start - end, 1, axis)
+        y = without_ends(y, (crop[0] - out[0], crop[1] - out[1]), axis)
     if bias is not None:
         y = y + layout.along(bias, layout.channel_axis(data_format))
     return layout.to_channels_first(y) if transposed else y

@@ -40,6 +40,12 @@ def last(x, count, axis):
     return every(x, ops.shape(x)[axis] - count, count, 1, axis)
 
 
+def without_ends(x, ends, axis):
+    """`x` without as many entries along `axis` as `ends` (start, end) say."""
+    start, end = ends
+    return every(x, start, ops.shape(x)[axis] - start - end, 1, axis) if start or end else x
+
+
 def take(x, indices, axis):
     """The entries of `x` at the whole numbers `indices`, an array or a tensor, along `axis`."""
     indices = ops.convert_to_tensor(indices)
