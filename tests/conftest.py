@@ -96,6 +96,7 @@ def backend():
     return BACKEND
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook.
 def pytest_collection_modifyitems(items):
     """One process has all tests that share a training, so that it is made once (xdist)."""
     for item in items:
