@@ -70,7 +70,7 @@ def run(seed, count, rounds):
         )
         functions = forms(taps, size, padding, data_format)
         chosen = resize_conv.fastest_form(
-            "auto", (side, side), kernel_shape, (size, size), "nearest", padding, 1
+            "auto", (batch, side, side), kernel_shape, (size, size), "nearest", padding, 1
         )
         row = {"case": case, "auto": chosen, **race_steps(functions, x, w, rounds)}
         figures.append(row)

@@ -7,6 +7,7 @@
 `docs/performance.md` derives the last two, and shows what each costs.
 """
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -43,9 +44,9 @@ def resize_conv2d(
     form = "plain"
     if implementation != "plain" and has_polyphase(size, output_size, interpolation):
         factors = tuple(factor.numerator for factor in size)
-        sizes = layout.spatial_size(x.shape, data_format)
+        images = (x.shape[0], *layout.spatial_size(x.shape, data_format))
         form = fastest_form(
-            implementation, sizes, kernel.shape, factors, interpolation, padding, groups
+            implementation, images, kernel.shape, factors, interpolation, padding, groups
         )
     if form == "products":
         return products(x, kernel, bias, factors, interpolation, padding, groups, data_format)
@@ -64,7 +65,7 @@ def has_polyphase(size, output_size, interpolation):
     return integer and interpolation != "bicubic"
 
 
-def fastest_form(implementation, sizes, kernel_shape, factors, interpolation, padding, groups):
+def fastest_form(implementation, images, kernel_shape, factors, interpolation, padding, groups):
     """Which form is taken: `"plain"`, `"products"` or `"transposed"`. The one place that decides.
 
     The products multiply least, the transposed form moves fewer numbers through memory: so the
@@ -72,16 +73,14 @@ def fastest_form(implementation, sizes, kernel_shape, factors, interpolation, pa
 
     Args:
         implementation: `"auto"` or `"polyphase"`.
-        sizes: Height and width of the small image, None (or a tensor) where unknown.
+        images: Number, height and width of the small images, None (or a tensor) where unknown.
         kernel_shape: (kh, kw, C // groups, filters).
         factors: Pair of ints: how many pixels each pixel becomes.
         interpolation, padding, groups: As `resize_conv2d` takes them.
     """
-    *kernel_size, channels, _ = kernel_shape
-    axes = [
-        (n if isinstance(n, int) else None, k, s)
-        for n, k, s in zip(sizes, kernel_size, factors, strict=True)
-    ]
+    *kernel_size, channels, filters = kernel_shape
+    images = [n if isinstance(n, int) else None for n in images]
+    axes = list(zip(images[1:], kernel_size, factors, strict=True))
     if factors == (1, 1):
         return "plain"
     by_products = all(can_sum_taps(n, k, s, interpolation, padding) for n, k, s in axes)
@@ -94,6 +93,11 @@ def fastest_form(implementation, sizes, kernel_shape, factors, interpolation, pa
     if by_products and (channels >= enough or not by_transposed):
         # What they must win from otherwise is plain, which multiplies more.
         return "products" if 2 * channels >= enough or implementation == "polyphase" else "plain"
+    if padding == "reflect" and implementation == "auto" and None not in images:
+        # A deep reflection is mended line by line: a few images are sooner convolved as they are.
+        multiplications = channels * filters * math.prod([*images, *kernel_size, *factors])
+        few = multiplications < backend.multiplications_for_ends()
+        by_transposed = by_transposed and not (few and any(_deeper(k, s)[1] for _, k, s in axes))
     return "transposed" if by_transposed else "plain"
 
 
@@ -229,28 +233,27 @@ def _with_reflected_ends(y, x, kernel, factors, side, data_format):
     start, end = _deeper(kernel.shape[side], factors[side])
     if not end:
         return y
-    parts = [backend.every(y, start, ops.shape(y)[axis] - start - end, 1, axis)]
-    first, second = (backend.every(x, ops.shape(x)[axis] - m, 1, 1, axis) for m in (1, 2))
-    taps = backend.last(kernel, end, side)
-    of_end = _of_difference(second - first, taps, factors, side, data_format)
-    parts.append(backend.last(y, end, axis) + of_end)
-    if start:
-        first, second = (backend.every(x, m, 1, 1, axis) for m in (0, 1))
-        taps = backend.first(kernel, start, side)
-        of_start = _of_difference(second - first, taps, factors, side, data_format)
-        parts.insert(0, backend.first(y, start, axis) + of_start)
-    return ops.concatenate(parts, axis=axis)
-
-
-def _of_difference(difference, taps, factors, side, data_format):
-    """Each of the `taps` along a side, the last one first, times a line of pixels."""
-    count = taps.shape[side]
-    taps = ops.concatenate(ops.split(taps, count, axis=side)[::-1], axis=3) if count > 1 else taps
+    n = ops.shape(x)[axis]
+    lines = [backend.every(x, m, 1, 1, axis) for m in (0, 1, n - 2, n - 1)]
+    differences = ops.concatenate([lines[1] - lines[0], lines[2] - lines[3]], axis=axis)
+    # Both ends times the taps of either: few large operations cost less than many small ones.
+    taps = ops.split(kernel, kernel.shape[side], axis=side)
+    taps = taps[:start][::-1] + taps[-end:][::-1]
     size = tuple(Fraction(1 if i == side else s) for i, s in enumerate(factors))
     # The corners count once: with the ends of the height.
     padding = "reflect" if side == 0 else "symmetric"
-    y = plain(difference, taps, None, size, None, "nearest", padding, 1, data_format)
-    if count == 1:
-        return y
-    of_taps = ops.split(y, count, axis=layout.channel_axis(data_format))
-    return ops.concatenate(of_taps, axis=layout.spatial_axes(data_format)[side])
+    sums = plain(
+        differences, _joined(taps, 3), None, size, None, "nearest", padding, 1, data_format
+    )
+    of_taps = ops.split(sums, len(taps), axis=layout.channel_axis(data_format))
+    parts = [backend.every(y, start, ops.shape(y)[axis] - start - end, 1, axis)]
+    tail = _joined([backend.last(z, 1, axis) for z in of_taps[start:]], axis)
+    parts.append(backend.last(y, end, axis) + tail)
+    if start:
+        head = _joined([backend.first(z, 1, axis) for z in of_taps[:start]], axis)
+        parts.insert(0, backend.first(y, start, axis) + head)
+    return ops.concatenate(parts, axis=axis)
+
+
+def _joined(parts, axis):
+    return ops.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0]

@@ -203,7 +203,7 @@ def test_the_transposed_form_equals_plain_where_it_is_taken(size, factors, kerne
         max(n, -(-r // s)) if limited else n for n, r, s in zip(size, least, factors, strict=True)
     ]
     shape = (*kernel_size, 2, 2)
-    taken = fastest_form("auto", size, shape, factors, "nearest", padding, 1)
+    taken = fastest_form("auto", (1, *size), shape, factors, "nearest", padding, 1)
     if padding != "reflect" and factors != (1, 1) and min(backend.channels_for_products()) > 4:
         assert taken == "transposed"
     if padding == "reflect" and not all(map(resize_conv._reflects, size, kernel_size, factors)):
@@ -257,10 +257,10 @@ def test_every_form_serves_unknown_sizes(form, padding, rng):
 
 def test_the_form_is_plain_where_nothing_is_resized_or_all_is_border():
     settings = ("nearest", "reflect", 1)
-    assert fastest_form("polyphase", (8, 8), (3, 3, 4, 4), (1, 1), *settings) == "plain"
-    assert fastest_form("polyphase", (5, 8), (9, 9, 4, 4), (1, 2), *settings) == "plain"
-    assert fastest_form("polyphase", (None, 8), (9, 9, 4, 4), (2, 2), *settings) == "plain"
-    assert fastest_form("polyphase", (8, 8), (9, 9, 4, 4), (2, 2), *settings) == "products"
+    assert fastest_form("polyphase", (1, 8, 8), (3, 3, 4, 4), (1, 1), *settings) == "plain"
+    assert fastest_form("polyphase", (1, 5, 8), (9, 9, 4, 4), (1, 2), *settings) == "plain"
+    assert fastest_form("polyphase", (1, None, 8), (9, 9, 4, 4), (2, 2), *settings) == "plain"
+    assert fastest_form("polyphase", (1, 8, 8), (9, 9, 4, 4), (2, 2), *settings) == "products"
 
 
 def test_only_whole_factors_of_nearest_and_bilinear_do_the_same_to_every_pixel():
@@ -285,8 +285,8 @@ def test_the_form_follows_the_channels(monkeypatch):
         taps=3,
         padding="reflect",
     ):
-        shape, sizes = (taps, taps, channels // groups, 32), (side, side)
-        return fastest_form(implementation, sizes, shape, (2, 2), interpolation, padding, groups)
+        shape, images = (taps, taps, channels // groups, 32), (1, side, side)
+        return fastest_form(implementation, images, shape, (2, 2), interpolation, padding, groups)
 
     assert [form(c) for c in (256, 64, 63, 3)] == ["products"] * 2 + ["transposed"] * 2
     assert [form(c, taps=5) for c in (40, 39)] == ["products", "transposed"]
@@ -299,6 +299,12 @@ def test_the_form_follows_the_channels(monkeypatch):
     # Of unknown size, an image may be of one pixel, all border to a bilinear resize.
     assert [form(256, "bilinear", side=n) for n in (None, "a tensor")] == ["plain"] * 2
     assert [form(256, side=n) for n in (None, "a tensor")] == ["products"] * 2
+    # Whose ends are mended needs enough multiplications: 3 * 32 * (5 * 2 * side) ** 2 here.
+    monkeypatch.setattr(backend, "multiplications_for_ends", lambda: 3 * 32 * 80**2)
+    assert [form(3, taps=5, side=n) for n in (8, 7, None)] == ["transposed", "plain", "transposed"]
+    assert form(3, taps=5, side=7, implementation="polyphase") == "transposed"
+    assert form(3, taps=5, side=7, padding="edge") == "transposed"
+    assert form(3, taps=3, side=7) == "transposed"
     monkeypatch.setattr(backend, "channels_for_products", lambda: (0, 0, 0))
     assert [form(1), form(1, "bilinear", side=8), form(2, groups=2, side=8)] == ["products"] * 3
 

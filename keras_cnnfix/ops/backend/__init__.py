@@ -10,6 +10,7 @@ from keras_cnnfix.ops.backend.devices import (
     channels_for_products,
     convolves_slowly,
     is_compiled_by_torch,
+    multiplications_for_ends,
     replica,
 )
 from keras_cnnfix.ops.backend.fusion import fused
@@ -33,6 +34,7 @@ __all__ = [
     "is_compiled_by_torch",
     "is_torch_module",
     "last",
+    "multiplications_for_ends",
     "reflect2d",
     "replica",
     "take",

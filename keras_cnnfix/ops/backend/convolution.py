@@ -107,6 +107,10 @@ def conv_transpose2d(x, kernel, bias, strides, crops, data_format):
     transposed = data_format == "channels_first" and on_tensorflow_cpu()
     if transposed:
         x, data_format = layout.to_channels_last(x), "channels_last"
+    if on_tensorflow_cpu() and _one_image_of_odd_sides(x.shape[0], x.shape[1:3]):
+        x = ops.pad(x, layout.pads_per_axis(((0, 1), (0, 0)), data_format))
+        (start, end), columns = crops
+        crops = [(start, end + strides[0]), columns]
     sides = list(zip(kernel.shape[:2], strides, strict=True))
     left_out = [((k - s) // 2, (k - s + 1) // 2) for k, s in sides]  # by "same"
     padding = "same"
@@ -142,6 +146,14 @@ def _one_channel_misread(x, strides, data_format):
     return one_channel and strides[1] > strides[0] and keras.backend.backend() != "jax"
 
 
+def _one_image_of_odd_sides(images, size):
+    """Whether oneDNN may take up to eight times as long for a transposed convolution as with one row
+    more (67x67x48, 101x101x32; TensorFlow 2.21, PyTorch 2.13).
+    """
+    known = all(isinstance(n, int) for n in (images, *size))  # `torch.jit.trace` has tensors.
+    return known and images == 1 and all(n % 2 for n in size)
+
+
 def _torch_conv2d(x, kernel, strides, groups, data_format):
     import torch
 
@@ -167,15 +179,8 @@ def _torch_conv_transpose2d(x, kernel, bias, strides, crops, data_format):
     added = [max(0, p - end) for p, (_, end) in zip(padding, crops, strict=True)]
     permuted = data_format == "channels_last"
     x = x.permute(0, 3, 1, 2) if permuted else x
-    # oneDNN takes up to eight times as long for one image whose sides are prime numbers: a row more
-    # is computed, and cropped, which moves nothing (PyTorch 2.13).
-    if (
-        added[0] + 1 < strides[0]
-        and not torch.jit.is_tracing()  # Sizes are tensors then.
-        and x.shape[0] == 1
-        and x.shape[2] % 2 == x.shape[3] % 2 == 1
-    ):
-        added[0] += 1
+    if added[0] + 1 < strides[0] and _one_image_of_odd_sides(x.shape[0], x.shape[2:]):
+        added[0] += 1  # Cropped again, which moves nothing.
     y = torch.nn.functional.conv_transpose2d(
         x,
         kernel.permute(3, 2, 0, 1),

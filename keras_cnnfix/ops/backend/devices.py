@@ -68,3 +68,15 @@ def channels_for_products():
 
         return (1024, 1024, 1024) if torch.cuda.is_available() else (112, 144, 192)
     return (80, 80, 128) if on_tensorflow_cpu() else (1024, 1024, 1024)
+
+
+def multiplications_for_ends():
+    """From how many multiplications of `resize_conv.plain` on `resize_conv.transposed` is faster,
+    where it mends the ends of its result. Fitted to seven shapes on a CPU.
+    """
+    # Each operation on PyTorch takes a while of its own; a compiled graph has hardly any such cost.
+    if keras.backend.backend() != "torch" or is_compiled_by_torch():
+        return 0
+    import torch
+
+    return 0 if torch.cuda.is_available() else 5e8
