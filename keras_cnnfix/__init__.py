@@ -3,8 +3,10 @@
 Checkerboards, aliasing and flatness degradation; on TensorFlow, JAX and PyTorch.
 """
 
-from keras_cnnfix import diagnostics, initializers
+from keras_cnnfix import diagnostics, initializers, rules
 from keras_cnnfix.constraints import EvenPhases
+from keras_cnnfix.diagnosis import Diagnosis, diagnose
+from keras_cnnfix.files import load_model
 from keras_cnnfix.initializers import ICNR
 from keras_cnnfix.layers import (
     NIB,
@@ -16,6 +18,7 @@ from keras_cnnfix.layers import (
     ResizeConv2D,
     SubPixelConv,
 )
+from keras_cnnfix.repair import FixReport, distill, fix
 
 __version__ = "0.1.0"
 
@@ -24,12 +27,19 @@ __all__ = [
     "NIB",
     "AdaptiveAntiAlias",
     "BlurPool2D",
+    "Diagnosis",
     "EvenConv2DTranspose",
     "EvenPhases",
+    "FixReport",
     "MaxBlurPool2D",
     "Padding2D",
     "ResizeConv2D",
     "SubPixelConv",
+    "diagnose",
     "diagnostics",
+    "distill",
+    "fix",
     "initializers",
+    "load_model",
+    "rules",
 ]

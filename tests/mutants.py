@@ -26,6 +26,8 @@ BACKEND, RESIZE_CONV = "tests/ops/test_backend.py", "tests/ops/test_resize_conv.
 CONTRACT = "tests/layers/test_contract.py -k "
 IMAGES = "tests/layers/test_image_layer.py"
 MODELS = "tests/diagnostics/test_models_and_batches.py"
+EXACT, NEAREST = "tests/rules/test_exact.py", "tests/rules/test_nearest.py"
+RETRAIN, REPAIR = "tests/rules/test_retrain.py", "tests/test_repair.py"
 
 
 class Mutant(NamedTuple):
@@ -163,13 +165,12 @@ MUTANTS = [
         "tensorflow",
     ),
     Mutant("ops/resize_conv.py", "reach - factor + 1)", "reach - factor)"),
-    Mutant(
-        "ops/resize_conv.py",
-        "of_end = _of_difference(second - first",
-        "of_end = _of_difference(first - second",
-    ),
-    Mutant("ops/resize_conv.py", "for m in (0, 1))", "for m in (1, 0))"),
-    Mutant("ops/resize_conv.py", "axis=side)[::-1], axis=3)", "axis=side), axis=3)"),
+    Mutant("ops/resize_conv.py", "lines[2] - lines[3]", "lines[3] - lines[2]"),
+    Mutant("ops/resize_conv.py", "for m in (0, 1, n", "for m in (1, 0, n"),
+    Mutant("ops/resize_conv.py", "taps[-end:][::-1]", "taps[-end:]"),
+    Mutant("ops/resize_conv.py", "z in of_taps[start:]]", "z in of_taps[:end]]"),
+    Mutant("ops/resize_conv.py", "few = multiplications <", "few = multiplications >"),
+    Mutant("ops/backend/convolution.py", "end + strides[0])", "end)", RESIZE_CONV, "tensorflow"),
     Mutant("ops/resize_conv.py", '"reflect" if side == 0 else "symmetric"', '"reflect"'),
     Mutant("ops/phases.py", "(i + 0.5) / factor - 0.5", "i / factor", RESIZE_CONV),
     Mutant(
@@ -377,6 +378,46 @@ MUTANTS = [
     Mutant("diagnostics/shift.py", "hits.any(0)", "hits.all(0)"),
     Mutant("diagnostics/shift.py", "integers(0, high + 1", "integers(0, high"),
     Mutant("diagnostics/shift.py", "(-y, -x), (0, 1)", "(y, x), (0, 1)"),
+    # Rules, and what takes a model apart.
+    Mutant("rules/upsampling_conv.py", "ops.flip(kernel, axis=(0, 1))", "kernel", EXACT),
+    Mutant("rules/upsampling_conv.py", 'padding = "zeros"', 'padding = "edge"', EXACT),
+    Mutant("rules/upsampling_conv.py", "k % 2 == 0 for k", "k % 2 == 2 for k", EXACT),
+    Mutant("rules/upsampling_conv.py", 'conv.padding != "valid"', "not conv.padding", EXACT),
+    Mutant("rules/upsampling_conv.py", "steps != {(1, 1)}", "not steps", EXACT),
+    Mutant("rules/depth_to_space.py", "before.after is not site", "not before", EXACT),
+    Mutant("rules/recognition.py", "if _equal(np.pad(x, widths, mode=name), y)", "if 1", EXACT),
+    Mutant("rules/transposed_conv.py", '"ay,bx,yxoi->abio"', '"ay,bx,xyoi->abio"', NEAREST),
+    Mutant("rules/transposed_conv.py", "pixel + before - u", "pixel - before + u", NEAREST),
+    Mutant("rules/transposed_conv.py", "r + crop - stride * d\n", "r - stride * d\n", EXACT),
+    Mutant("rules/transposed_conv.py", "2 * before + 1, 2 * after", "2 * before + 1", EXACT),
+    Mutant("rules/transposed_conv.py", "k < s for", "k <= s for", NEAREST),
+    Mutant("rules/low_pass.py", 'if layer.padding == "same" else 0 for axis', "for axis", RETRAIN),
+    Mutant("rules/low_pass.py", "sides(window)[0] - padded // 2", "sides(window)[0]", RETRAIN),
+    Mutant("rules/low_pass.py", "n - a <= k // 2", "n - a < k // 2", RETRAIN),
+    Mutant("rules/low_pass.py", "fits = k <= 2 and", "fits = k and", RETRAIN),
+    Mutant("rules/pooling.py", "all(n and n % 2 == 0", "any(n and n % 2 == 0", RETRAIN),
+    Mutant("rules/strided_conv.py", "[others[-1], *behind]", "[*behind, others[-1]]", RETRAIN),
+    Mutant("rules/search.py", "replaced < calls", "replaced > calls", REPAIR),
+    Mutant("rules/rule.py", "assign(layer.bias, bias)", "pass", EXACT),
+    Mutant("repair.py", "not difference <= allowed * largest", "not largest", EXACT),
+    Mutant("repair.py", "number / (number + 1)", "0", "tests/test_distill.py"),
+    Mutant(
+        "repair.py",
+        "return super().call(inputs, training=False",
+        "return super().call(inputs",
+        "tests/test_distill.py",
+    ),
+    Mutant("graph.py", "not self.ends and", "", "tests/test_graph.py tests/rules/test_exact.py"),
+    Mutant("graph.py", "new._inbound_nodes, new._outbound_nodes = [], []", "pass"),
+    Mutant("graph.py", "(*(layer._flatten_layers() for layer in pair), strict=True)", "()"),
+    Mutant("graph.py", "keras.ops.convert_to_numpy(value)", "value", REPAIR, "jax"),
+    Mutant("flats.py", "a * b for a, b", "a for a, b", "tests/test_diagnosis.py"),
+    Mutant("diagnosis.py", "if value < HALF_STEP:", "if value > HALF_STEP:"),
+    Mutant("diagnosis.py", "if score.share < SHARE:", "if score.share > 2:"),
+    Mutant("diagnosis.py", "1 - result.agreement,", "result.agreement,"),
+    Mutant("files.py", 'inner.get("groups") == 1', 'inner.get("groups")'),
+    Mutant("cli.py", "safe_mode=not unsafe", "safe_mode=False"),
+    Mutant("cli.py", 'f.severity == "artifact"', 'f.severity == "none"'),
 ]
 
 

@@ -8,7 +8,24 @@ import pytest
 import keras_cnnfix
 
 PACKAGE = Path(keras_cnnfix.__file__).parent
-FLOORS = {"checks": 0, "ops": 1, "initializers": 2, "constraints": 2, "layers": 3, "diagnostics": 5}
+FLOORS = {
+    "checks": 0,
+    "tables": 0,
+    "ops": 1,
+    "initializers": 2,
+    "constraints": 2,
+    "layers": 3,
+    "diagnostics": 3,
+    "graph": 4,
+    "files": 4,
+    "flats": 5,
+    "rules": 5,
+    "repair": 6,
+    "report": 5,
+    "diagnosis": 6,
+    "cli": 7,
+    "__main__": 8,
+}
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 BACKENDS = {"tensorflow", "jax", "torch"}
 
@@ -64,16 +81,23 @@ def test_everything_public_is_at_the_front_door():
     assert sorted(keras_cnnfix.__all__) == [
         "AdaptiveAntiAlias",
         "BlurPool2D",
+        "Diagnosis",
         "EvenConv2DTranspose",
         "EvenPhases",
+        "FixReport",
         "ICNR",
         "MaxBlurPool2D",
         "NIB",
         "Padding2D",
         "ResizeConv2D",
         "SubPixelConv",
+        "diagnose",
         "diagnostics",
+        "distill",
+        "fix",
         "initializers",
+        "load_model",
+        "rules",
     ]
     for name in keras_cnnfix.__all__:
         assert getattr(keras_cnnfix, name).__doc__

@@ -1,4 +1,4 @@
-"""Every example in a docstring and in the README runs, on the backend of this run."""
+"""Every example in a docstring, in the README and in the guides runs, on this run's backend."""
 
 import dataclasses
 import doctest
@@ -9,25 +9,32 @@ import re
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import keras_cnnfix
+import networks
 
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(keras_cnnfix.__path__, "keras_cnnfix.")
-    if not module.ispkg
+    if not module.ispkg and not module.name.endswith("__main__")
 ]
 PUBLIC = [
     *(
         getattr(keras_cnnfix, name)
         for name in keras_cnnfix.__all__
-        if name not in ("diagnostics", "initializers")
+        if name not in ("diagnostics", "initializers", "rules")
     ),
     keras_cnnfix.initializers.EvenPhases,
     *(getattr(keras_cnnfix.diagnostics, name) for name in keras_cnnfix.diagnostics.__all__),
 ]
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+BLOCKS = [
+    block
+    for file in ("README.md", "docs/repair.md")
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), re.S)
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -52,11 +59,13 @@ def test_public_docstrings_are_complete(public):
     assert arguments <= documented, arguments - documented
 
 
-@pytest.mark.parametrize(
-    "block", re.findall(r"```python\n(.*?)```", README.read_text(), re.S), ids=lambda b: b[:20]
-)
-def test_examples_in_the_readme_run(block, tmp_path, monkeypatch):
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda b: b[:20])
+def test_examples_in_the_guides_run(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if "model.keras" in block and ".save(" not in block.split("model.keras")[0]:
+        # What its reader has.
+        networks.filled(networks.pix2pix()).save("model.keras")
     # The block may set KERAS_BACKEND for its reader; Keras is imported already, so it has no say.
     monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
-    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    images = np.random.default_rng(0).random((16, 32, 32, 3)).astype("float32")
+    exec(compile(block, "guide", "exec"), {"__name__": "guide", "images": images})

@@ -147,7 +147,7 @@ def _one_channel_misread(x, strides, data_format):
 
 
 def _one_image_of_odd_sides(images, size):
-    """Whether oneDNN may take up to eight times as long for a transposed convolution as with one row
+    """Whether oneDNN may take up to eight times as long for a transposed convolution as with a row
     more (67x67x48, 101x101x32; TensorFlow 2.21, PyTorch 2.13).
     """
     known = all(isinstance(n, int) for n in (images, *size))  # `torch.jit.trace` has tensors.

@@ -1,0 +1,142 @@
+"""Model files: Keras's own, and those of Keras 2 that Keras 3 refuses."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import keras
+
+# Keras 2.8 to 2.13 wrote `groups` for every convolution; Keras 3 does not take it for these.
+UNGROUPED = (
+    "Conv1DTranspose",
+    "Conv2DTranspose",
+    "Conv3DTranspose",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "SeparableConv1D",
+    "SeparableConv2D",
+)
+LARGEST_CONFIG = 2**26  # bytes
+
+
+def load_model(path, custom_objects=None, compile=True, safe_mode=True):
+    """Loads a model as `keras.saving.load_model`, and files of Keras 2 that it refuses.
+
+    These are transposed, depthwise and separable convolutions with `groups=1`, as Keras 2.8 to 2.13
+    wrote them (`Unrecognized keyword arguments passed to Conv2DTranspose: {'groups': 1}`), and
+    Sequential models of Keras 2.0, whose config is a list. The file is left as it is.
+
+    Args:
+        path: A `.keras` or `.h5` file.
+        custom_objects, compile, safe_mode: As for `keras.saving.load_model`. Safe mode refuses what
+            would run code of the file.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        ValueError, OSError: As `keras.saving.load_model` raises them.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(folder + "/model.keras")
+        ...     load_model(folder + "/model.keras").output_shape
+        (None, 2, 2, 2)
+    """
+    settings = {"custom_objects": custom_objects, "compile": compile, "safe_mode": safe_mode}
+    _check_config(path)
+    try:
+        return keras.saving.load_model(path, **settings)
+    except Exception:
+        if not Path(path).is_file():
+            raise
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / Path(path).name
+            if not _mended(path, copy):
+                raise
+            return keras.saving.load_model(copy, **settings)
+
+
+@contextlib.contextmanager
+def written_at_once(path):
+    """A path to write to, that becomes `path` when all is written, and nothing if it fails."""
+    path = Path(path)
+    part = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_config(path):
+    """Raises a ValueError for an archive whose config would fill the memory when it is unpacked."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            if part.filename.endswith(".json") and part.file_size > LARGEST_CONFIG:
+                raise ValueError(
+                    f"load_model: {part.filename!r} of {path} must be no more than "
+                    f"{LARGEST_CONFIG} bytes. Received: {part.file_size}."
+                )
+
+
+def _mended(path, copy):
+    """Whether the config of a file could be mended; then `copy` is the file with such a config."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if "config.json" not in names:
+                return False
+            old = json.loads(archive.read("config.json"))
+            new = _as_keras_3(old)
+            if new == old:
+                return False
+            with zipfile.ZipFile(copy, "w") as out:
+                for name in names:
+                    if name == "config.json":
+                        out.writestr(name, json.dumps(new))
+                    else:
+                        with archive.open(name) as part, out.open(name, "w") as target:
+                            shutil.copyfileobj(part, target)
+        return True
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path) as file:
+        text = file.attrs.get("model_config")
+        old = None if text is None else json.loads(text)
+    new = _as_keras_3(old)
+    if new == old:
+        return False
+    shutil.copyfile(path, copy)
+    with h5py.File(copy, "r+") as file:
+        file.attrs["model_config"] = json.dumps(new)
+    return True
+
+
+def _as_keras_3(config):
+    """The config of Keras 2 as Keras 3 takes it, at every depth."""
+    if isinstance(config, list):
+        return [_as_keras_3(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    config = {key: _as_keras_3(value) for key, value in config.items()}
+    inner = config.get("config")
+    name = config.get("class_name")
+    if name in UNGROUPED and isinstance(inner, dict) and inner.get("groups") == 1:
+        del inner["groups"]
+    if name == "Sequential" and isinstance(inner, list):
+        first = inner[0].get("config", {}) if inner and isinstance(inner[0], dict) else {}
+        if "batch_input_shape" in first:
+            shape = {"batch_input_shape": first.pop("batch_input_shape"), "name": "input"}
+            inner = [{"class_name": "InputLayer", "config": shape}, *inner]
+        config["config"] = {"name": "sequential", "layers": inner}
+    return config

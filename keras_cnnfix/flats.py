@@ -1,0 +1,123 @@
+"""What a graph answers where the maps that it up-samples are flat: of every model with a graph."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_cnnfix import graph
+from keras_cnnfix.ops import layout
+
+LEAST_SIDE = 24  # pixels: the border of smaller maps leaves no room in the middle
+PLACES = ((0.5, 0.5), (0.3, 0.6), (0.6, 0.3), (0.4, 0.4))  # Shares of height and width.
+
+
+@dataclass
+class _Value:
+    """A tensor on its way through the graph; `period` above 1: it is behind an up-sampling."""
+
+    tensor: object
+    period: tuple = (1, 1)
+
+
+@dataclass
+class _Flattening:
+    """Puts one pixel of a map everywhere, and enlarges maps all alike."""
+
+    place: tuple
+    least: int
+    data_format: str
+    factor: int = 0  # Of the first map.
+
+    def __call__(self, value):
+        if max(value.period) > 1 or len(value.tensor.shape) != 4:
+            return value
+        axes = layout.spatial_axes(self.data_format)
+        pixel, shape = value.tensor, list(value.tensor.shape)
+        self.factor = self.factor or -(-self.least // min(shape[axis] for axis in axes))
+        for axis, share in zip(axes, self.place, strict=True):
+            pixel = ops.take(pixel, [int(share * shape[axis])], axis=axis)
+            shape[axis] *= self.factor
+        return _Value(ops.broadcast_to(pixel, shape))
+
+
+def answer_to_flats(model, x, data_format):
+    """Answers of a graph of which every map before the first up-sampling was made flat.
+
+    Each map that goes into an up-sampling, or joins what comes out of one (a skip connection), is
+    replaced by one of its pixels, everywhere, and enlarged: a constant has any size. What varies
+    in the answer, away from the border, the up-sampling and what follows it have drawn.
+
+    Args:
+        model: A graph (`graph.is_graph`).
+        x: What it takes: images, latents, or a structure of these.
+        data_format: Of its maps.
+
+    Returns:
+        A pair of the answers, an array of images, for each of several pixels, and the period of
+        its up-sampling (height, width); or in words why there is none.
+    """
+    x = keras.tree.flatten(x)
+    reason = ""
+    # A layer behind the up-sampling may take one size alone: then nothing is enlarged.
+    for least in (LEAST_SIDE, 1):
+        try:
+            flattenings = [_Flattening(place, least, data_format) for place in PLACES]
+            found = [_images(_run(model, x, flat)) for flat in flattenings]
+        except Exception as error:
+            reason = f"its layers cannot be asked one by one ({type(error).__name__})"
+            continue
+        if None in found:
+            return "no layer up-samples"
+        return np.concatenate([answers for answers, _ in found]), found[0][1]
+    return reason
+
+
+def _images(values):
+    """The largest images behind an up-sampling, as an array, and their period."""
+    images = [v for v in values if max(v.period) > 1 and len(v.tensor.shape) == 4]
+    if not images:
+        return None
+    largest = max(images, key=lambda v: np.prod(v.tensor.shape))
+    return ops.convert_to_numpy(ops.cast(largest.tensor, "float32")), largest.period
+
+
+def _run(model, tensors, flat):
+    values = {
+        id(symbol): given if isinstance(given, _Value) else _Value(ops.cast(given, symbol.dtype))
+        for symbol, given in zip(model.inputs, tensors, strict=True)
+    }
+    for site in graph.sites(model):
+        taken = [values[id(tensor)] for tensor in site.node.input_tensors]
+        if any(max(value.period) > 1 for value in taken):
+            taken = [flat(value) for value in taken]
+        answers = _call(site, taken, flat)
+        if max(answers[0].period) == 1 and _grows(taken, answers, flat.data_format) != (1, 1):
+            taken = [flat(value) for value in taken]
+            answers = _call(site, taken, flat)
+            for value in answers:
+                value.period = _grows(taken, answers, flat.data_format)
+        elif max(answers[0].period) > 1 and not graph.is_graph(site.operation):
+            ratio = _grows(taken, answers, flat.data_format)
+            for value in answers:
+                value.period = tuple(a * b for a, b in zip(value.period, ratio, strict=True))
+        values.update(zip(map(id, site.node.outputs), answers, strict=True))
+    return [values[id(tensor)] for tensor in model.outputs]
+
+
+def _call(site, taken, flat):
+    if graph.is_graph(site.operation):
+        return _run(site.operation, taken, flat)
+    answers = keras.tree.flatten(site(*(value.tensor for value in taken)))
+    period = tuple(map(max, zip(*(value.period for value in taken), strict=True)))
+    return [_Value(answer, period) for answer in answers]
+
+
+def _grows(taken, answers, data_format):
+    """By which whole factors (height, width) a call enlarges its maps."""
+    if len(taken) != 1 or len(taken[0].tensor.shape) != 4 or len(answers[0].tensor.shape) != 4:
+        return (1, 1)
+    sizes = [layout.spatial_size(v.tensor.shape, data_format) for v in (taken[0], answers[0])]
+    ratios = [large / small for small, large in zip(*sizes, strict=True)]
+    return tuple(int(r) if r >= 2 else 1 for r in ratios)

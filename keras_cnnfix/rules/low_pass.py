@@ -1,0 +1,105 @@
+"""Down-sampling behind a low-pass, at the positions and of the size of what stood there."""
+
+import keras
+import numpy as np
+
+from keras_cnnfix.layers import BlurPool2D, Padding2D
+from keras_cnnfix.ops import kernels, layout
+from keras_cnnfix.rules.rule import Measure
+
+# A mean over the stride's pixels lets 0.34 to 0.40 pass, BlurPool2D(5) at a stride of 2 0.03.
+ALIASED = 0.3
+
+
+def low_pass(layer, shape, window):
+    """Layers for what stands behind `layer` at stride 1 in place of its `strides`.
+
+    Of every size of image they answer with the size of `layer`, and they sample where it did: at
+    `s * i` for `"valid"`; for `"same"` as far behind as its window of `window` pixels was centred,
+    for an unknown side as for a multiple of the stride. Twice the stride and a tap of blur.
+
+    Args:
+        layer: A layer of Keras with `strides`, `padding` and `data_format`.
+        shape: Of the images that it takes.
+        window: Pixels (height, width) that one of its answers sees.
+    """
+    axes = list(
+        zip(layout.spatial_size(shape, layer.data_format), window, layer.strides, strict=True)
+    )
+    settings = {"data_format": layer.data_format, "dtype": layer.dtype_policy}
+    ahead = [_ahead(*axis) if layer.padding == "same" else 0 for axis in axes]
+    layers = []
+    if any(ahead):
+        # Of a known side as much is left as the steps need.
+        added = [a if n is None else 0 for (n, _, _), a in zip(axes, ahead, strict=True)]
+        if any(added):
+            pads, name = tuple((0, n) for n in added), f"{layer.name}_end"
+            layers.append(Padding2D(pads, mode="edge", name=name, **settings))
+        crops = tuple((n, 0) for n in ahead)
+        layers.append(keras.layers.Cropping2D(crops, name=f"{layer.name}_shift", **settings))
+    taps = tuple(2 * s + 1 if s > 1 else 1 for s in layer.strides)
+    sides = [n if layer.padding == "same" else n and n - k + 1 for n, k, _ in axes]
+    # A side that is too short to be mirrored, or may be.
+    short = any(n is None or n - a <= k // 2 for n, a, k in zip(sides, ahead, taps, strict=True))
+    layers.append(
+        BlurPool2D(
+            taps,
+            layer.strides,
+            "edge" if short else "reflect",
+            name=f"{layer.name}_blur",
+            **settings,
+        )
+    )
+    return layers
+
+
+def samples_every_window(layer, shape, window):
+    """Whether `layer` answers with as many pixels as steps fit into the image, and sees those
+    that a window of `window` at stride 1, `"same"`, sees at every step: `MaxBlurPool2D` does.
+    """
+    for n, k, s in zip(
+        layout.spatial_size(shape, layer.data_format), window, layer.strides, strict=True
+    ):
+        if layer.padding == "same":
+            fits = _ahead(n, k, s) == 0
+        else:
+            fits = k <= 2 and n is not None and (n - k) // s == (n - 1) // s
+        if not fits:
+            return False
+    return True
+
+
+def covers(window, shape, data_format):
+    """Whether a window sees the whole image."""
+    sizes = layout.spatial_size(shape, data_format)
+    return all(n is not None and k >= n for n, k in zip(sizes, window, strict=True))
+
+
+def aliased(taps, strides):
+    """The share of the power of white noise, filtered with `taps`, that lies beyond what is left
+    of the frequencies at `strides`: it comes back as others.
+
+    Args:
+        taps: Array (height, width, pairs of channels).
+        strides: Pair (height, width).
+    """
+    grid = [64 * s for s in strides]
+    power = np.square(np.abs(np.fft.fft2(taps, grid, axes=(0, 1)))).sum(2)
+    inside = [
+        np.abs(np.fft.fftfreq(n)) < (0.5 / s if s > 1 else 1)
+        for n, s in zip(grid, strides, strict=True)
+    ]
+    value = 1 - power[np.ix_(*inside)].sum() / power.sum() if power.any() else 0.0
+    return Measure(
+        float(value),
+        ALIASED,
+        "answer to white noise is aliased",
+        "nearly as much as a mean over the pixels of a stride lets pass",
+    )
+
+
+def _ahead(n, window, stride):
+    """By how many pixels a window with `"same"` lies ahead of that at stride 1."""
+    n = max(window, stride) * stride if n is None else n
+    padded = max((n - 1) // stride * stride + window - n, 0)
+    return kernels.sides(window)[0] - padded // 2
