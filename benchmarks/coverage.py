@@ -16,7 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_cnnfix import fix, graph
+from keras_cnnfix import diagnose, fix, graph
 from keras_cnnfix.rules import GROUPS, RULES
 
 APPLICATIONS = (
@@ -57,7 +57,8 @@ def random_inputs(model, batch=1, side=64):
 
 
 def covered(model):
-    """By rule, how many parts are changed, and how many left for which reason.
+    """By rule, how many parts are changed, and how many left for which reason; and how many
+    artifacts and risks `diagnose` finds.
 
     Raises:
         RuntimeError: A rule fails, or what is exact changes the answers.
@@ -85,25 +86,30 @@ def covered(model):
         changed[rule] = max(changed[rule], count)
     for part in report.left:
         left[part.rule or "its own code"][part.reason] += 1
-    return changed, left
+    found = collections.Counter(finding.severity for finding in diagnose(model).findings)
+    return changed, left, found
 
 
 def table(folder=None):
     """The table as Markdown."""
     names = [rule.name for rule in RULES if rule.name in GROUPS["all"]]
     lines = [
-        "| network | " + " | ".join(f"`{name}`" for name in names) + " | left, and why |",
-        "|---|" + "---|" * (len(names) + 1),
+        "| network | " + " | ".join(f"`{name}`" for name in names) + " | artifacts, risks | left |",
+        "|---|" + "---|" * (len(names) + 2),
     ]
     for name, make in networks(folder):
-        changed, left = covered(make())
+        changed, left, found = covered(make())
         reasons = "; ".join(
             f"`{rule}`: {count} x {reason}"
             for rule, of_rule in left.items()
             for reason, count in of_rule.items()
         )
         cells = [str(changed[rule] or "") for rule in names]
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {reasons} |")
+        lines.append(
+            f"| {name} | "
+            + " | ".join([*cells, f"{found['artifact']}, {found['risk']}", reasons])
+            + " |"
+        )
         print(lines[-1], flush=True)
         keras.utils.clear_session()
     return "\n".join(lines)

@@ -83,13 +83,14 @@ def aliased(taps, strides):
         taps: Array (height, width, pairs of channels).
         strides: Pair (height, width).
     """
-    grid = [64 * s for s in strides]
-    power = np.square(np.abs(np.fft.fft2(taps, grid, axes=(0, 1)))).sum(2)
-    inside = [
-        np.abs(np.fft.fftfreq(n)) < (0.5 / s if s > 1 else 1)
-        for n, s in zip(grid, strides, strict=True)
-    ]
-    value = 1 - power[np.ix_(*inside)].sum() / power.sum() if power.any() else 0.0
+    # The integral of the spectrum over these frequencies, pair of taps by pair of taps.
+    rows = taps.reshape(taps.shape[0] * taps.shape[1], -1)
+    products = rows @ rows.T
+    kept = np.ones(products.shape)
+    for place, stride in zip(np.indices(taps.shape[:2]).reshape(2, -1), strides, strict=True):
+        kept *= np.sinc((place[:, None] - place) / stride) / stride
+    power = np.trace(products)
+    value = 1 - (products * kept).sum() / power if power else 0.0
     return Measure(
         float(value),
         ALIASED,

@@ -168,5 +168,7 @@ def test_the_aliased_share_is_that_of_the_spectrum():
     assert low_pass.aliased(ones, (1, 2)).value == pytest.approx(0.5, abs=0.01)
     assert low_pass.aliased(ones, (1, 1)).value == 0
     assert low_pass.aliased(np.zeros((1, 1, 1)), (2, 2)).value == 0
+    # The kernel of a large network, without a spectrum of each of its pairs of channels.
+    assert 0 < low_pass.aliased(np.ones((3, 3, 2**18)), (2, 2)).value < 0.2
     low = np.outer(*[np.convolve([1, 1], np.convolve([1, 1], [1, 1]))] * 2)[..., None]
     assert low_pass.aliased(low, (2, 2)).value < low_pass.ALIASED
