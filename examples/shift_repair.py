@@ -65,7 +65,7 @@ def compare(args):
     """Trains, fixes, trains one more epoch; prints the table, writes the models."""
     digits, labels = data.digits(args.seed)
     digits = digits[..., None].astype("float32") / 255
-    known, unseen = slice(None, -HELD_OUT), slice(-HELD_OUT, None)
+    known, unseen = slice(args.first, -HELD_OUT), slice(-args.held_out, None)
     keras.utils.set_random_seed(args.seed)
     model = train(classifier(), digits[known], labels[known], args.epochs, 2e-3)
     fixed, report = fix(model, rules="downsampling")
@@ -76,7 +76,7 @@ def compare(args):
         figures[name] = measured(network, digits[unseen], labels[unseen], args.seed)
     fixed.save(args.out / "fixed.keras")
     program.table(
-        f"{HELD_OUT} digits that were not seen, rolled by up to {MAX_SHIFT} pixels",
+        f"{args.held_out} digits that were not seen, rolled by up to {MAX_SHIFT} pixels",
         ["classifier", "accuracy", "consistency"],
         [
             [name, f"{row['accuracy']:.1%}", f"{row['consistency']:.1%}"]
@@ -93,8 +93,9 @@ def main(argv=None):
         "--epochs", type=program.at_least(1), default=5, help="of training (%(default)s)"
     )
     args = parser.parse_args(argv)
+    args.first, args.held_out = 0, HELD_OUT
     if args.quick:
-        args.epochs = 1
+        args.epochs, args.first, args.held_out = 1, 2000, 200
     with program.one_line_errors("shift_repair"):
         args.out.mkdir(parents=True, exist_ok=True)
         return compare(args)
