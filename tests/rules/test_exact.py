@@ -100,6 +100,10 @@ REFUSED = {
     "strides": ([layers.UpSampling2D, lambda: layers.Conv2D(2, 3, strides=2)], "strides"),
     "dilated": ([layers.UpSampling2D, lambda: layers.Conv2D(2, 3, dilation_rate=2)], "dilation"),
     "larger": ([layers.UpSampling2D, lambda: layers.Conv2DTranspose(2, 3)], "larger map"),
+    "even": (
+        [layers.UpSampling2D, lambda: layers.Conv2DTranspose(2, 4, padding="same")],
+        "border on the other side",
+    ),
     "other border": (
         [layers.UpSampling2D, lambda: layers.ZeroPadding2D(2), lambda: layers.Conv2D(2, 3)],
         "no border of",
