@@ -200,7 +200,7 @@ def _pictures(paths, model, values):
     arrays = [np.asarray(_fitted(image, (width, height)), "float32") for image in images]
     batch = np.stack(arrays).reshape(len(images), height, width, channels)
     batch = low + batch / 255 * (high - low)
-    return batch if layout.channel_axis(data_format) == 3 else np.moveaxis(batch, 3, 1)
+    return np.moveaxis(batch, -1, layout.channel_axis(data_format))
 
 
 def _picture(path, mode):

@@ -14,7 +14,7 @@ from keras_cnnfix.diagnostics.period import find_period
 from keras_cnnfix.diagnostics.shift import shift_consistency
 from keras_cnnfix.flats import answer_to_flats
 from keras_cnnfix.ops import layout
-from keras_cnnfix.rules import GROUPS, chosen
+from keras_cnnfix.rules import chosen, group_of
 from keras_cnnfix.rules.recognition import known_shape
 from keras_cnnfix.rules.search import all_matches, hidden_layers, path_of
 
@@ -297,7 +297,6 @@ def _of_layers(model):
     found = all_matches(model, chosen("diagnose", "all"))
     for rule, match in found.matches:
         path = path_of(match)
-        group = next(name for name, members in GROUPS.items() if rule.name in members)
         measure = rule.measure(match)
         if rule.artifact is None:
             text = f"{path}: {rule.becomes} gives the same in less time: fix(model)"
@@ -305,7 +304,7 @@ def _of_layers(model):
         elif measure is not None and measure.value >= measure.threshold:
             verb = "can draw a checkerboard" if rule.artifact == "checkerboard" else "can alias"
             what = f"{path} {verb}: {measure.value:.2%} of its {measure.what}"
-            fix = {"rules": group, "safety": str(rule.safety)}
+            fix = {"rules": group_of(rule), "safety": str(rule.safety)}
             layer = match.sites[0].path if rule.artifact == "aliasing" else path
             findings.append(
                 Finding(

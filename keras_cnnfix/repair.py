@@ -12,8 +12,9 @@ import numpy as np
 from keras import ops
 
 from keras_cnnfix import checks, graph, tables
+from keras_cnnfix.diagnostics.arrays import length
 from keras_cnnfix.ops import layout
-from keras_cnnfix.rules import GROUPS, RULES, Safety
+from keras_cnnfix.rules import GROUPS, RULES, Safety, group_of
 from keras_cnnfix.rules import chosen as rules_chosen
 from keras_cnnfix.rules.recognition import known_shape
 from keras_cnnfix.rules.rule import kind
@@ -414,14 +415,12 @@ def _not_applicable(owner, model):
 
 
 def _hint(model, chosen, found):
-    names = {rule.name for rule in chosen}
-    wider = [rule for rule in RULES if rule.name in GROUPS["all"]]
+    wider = [rule for rule in RULES if rule.name in GROUPS["all"] and rule not in chosen]
     taken = {id(site) for _, match in found.matches for site in match.sites}
     counts: collections.Counter = collections.Counter()
     for rule, match in all_matches(model, wider).matches:
-        if rule.name not in names and not taken & set(map(id, match.sites)):
-            group = next(group for group, members in GROUPS.items() if rule.name in members)
-            counts[group, rule.finds] += 1
+        if not taken & set(map(id, match.sites)):
+            counts[group_of(rule), rule.finds] += 1
     if not counts:
         return ""
     parts = [f"{count} x {finds} by rules={group!r}" for (group, finds), count in counts.items()]
@@ -545,7 +544,7 @@ def distill(
             return super().compute_loss(x, answers, y_pred, sample_weight, training)
 
     settings = {"epochs": epochs, "verbose": verbose}
-    count = _length(images)
+    count = length(images)
     _renew_statistics(model, _first_batches(images, arrays, batch_size))
     if arrays:
         order = np.random.default_rng(0).permutation(len(keras.tree.flatten(images)[0]))
@@ -574,7 +573,7 @@ def _first_batches(images, arrays, batch_size):
             yield keras.tree.map_structure(lambda x, batch=batch: x[batch], images)
         return
     # A PyDataset has no end of its own.
-    for batch in itertools.islice(images, min(RENEWED, _length(images) or RENEWED)):
+    for batch in itertools.islice(images, min(RENEWED, length(images) or RENEWED)):
         yield batch[0] if isinstance(batch, tuple | list) else batch
 
 
@@ -595,10 +594,3 @@ def _renew_statistics(model, batches):
     finally:
         for layer, momentum in zip(layers, kept, strict=True):
             layer.momentum = momentum
-
-
-def _length(batches):
-    try:
-        return len(batches)
-    except TypeError:  # A tf.data.Dataset may not know it.
-        return None

@@ -76,6 +76,14 @@ def batches(owner, images, labels, data_format):
         raise ValueError(f"{owner}: `images` must give one batch or more. Received: none.")
 
 
+def length(source):
+    """How many batches it gives, None where it does not say."""
+    try:
+        return len(source)
+    except TypeError:  # A generator has no length, a tf.data.Dataset may not know its own.
+        return None
+
+
 def is_array(images):
     """Whether it is an array, a tensor or a sequence of them, and not an iterable of batches."""
     return hasattr(images, "shape") or isinstance(images, (list, tuple))

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_cnnfix import checks
-from keras_cnnfix.diagnostics.arrays import answering, batches, is_array, without_border
+from keras_cnnfix.diagnostics.arrays import answering, batches, is_array, length, without_border
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ def _shifted(owner, data, source, max_shift, trials, wrap, seed, steps=lambda cr
     trials = checks.positive_int(owner, "trials", trials)
     rng = np.random.default_rng(seed)
     move = _roll if wrap else _cut
-    count = 1 if is_array(source) else _length(source)
+    count = 1 if is_array(source) else length(source)
     total = None if count is None else count * trials
     with tqdm(total=total, desc=owner, delay=3, leave=False) as bar:
         for images, labels in data:
@@ -327,14 +327,6 @@ def _offsets(rng, trials, highest, count):
             for _ in range(trials)
         ]
     )
-
-
-def _length(source):
-    """How many batches it gives, None where it does not say."""
-    try:
-        return len(source)
-    except TypeError:  # A generator has no length, a tf.data.Dataset may not know its own.
-        return None
 
 
 def _cut(images, offsets, max_shift):

@@ -12,7 +12,7 @@ from keras_cnnfix.rules.transposed_conv import (
 from keras_cnnfix.rules.upsampling_conv import UpsamplingConv
 from keras_cnnfix.rules.zero_padding import ZeroPadding
 
-__all__ = ["GROUPS", "RULES", "Match", "Measure", "Refusal", "Rule", "Safety", "chosen"]
+__all__ = ["GROUPS", "RULES", "Match", "Measure", "Refusal", "Rule", "Safety", "chosen", "group_of"]
 
 # Where several match one part, the first that is chosen rewrites it: what is on request before what
 # is in a group, and what cures more before what cures less.
@@ -38,6 +38,11 @@ GROUPS = {
     "downsampling": _DOWNSAMPLING,
     "all": (*_UPSAMPLING, *_DOWNSAMPLING),
 }
+
+
+def group_of(rule):
+    """The narrowest group that a rule is in."""
+    return next(group for group, names in GROUPS.items() if rule.name in names)
 
 
 def chosen(owner, rules):

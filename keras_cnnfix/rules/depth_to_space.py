@@ -4,6 +4,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.overlap import phase_gains
 from keras_cnnfix.layers import SubPixelConv
 from keras_cnnfix.ops import kernels
@@ -21,8 +22,6 @@ from keras_cnnfix.rules.rule import (
     unevenness,
     with_weights,
 )
-
-FORMATS = ("channels_last", "channels_first")
 
 
 class DepthToSpace(Rule):
@@ -52,7 +51,7 @@ class DepthToSpace(Rule):
         conv: Any = None if before is None else before.operation
         is_conv = is_layer(conv, "Conv2D")
         found = None
-        for data_format in (conv.data_format,) if is_conv else FORMATS:
+        for data_format in (conv.data_format,) if is_conv else checks.DATA_FORMATS:
             found = found or shuffle_of(site, data_format)
         if found is None:
             return None
@@ -107,7 +106,7 @@ class EvenDepthToSpace(DepthToSpace):
 
     Weights: kernel and bias are taken over as they are; what the call makes of them differs.
 
-    Left alone: as `subpixel_conv`, and what is even already.
+    Left alone: as `subpixel_conv`.
 
     Source: Sugawara, Shiota, Kiya, 2018, https://arxiv.org/abs/1806.02658; `docs/even_phases.md`.
     """
@@ -125,7 +124,7 @@ class EvenSubPixelConv(Rule):
     Weights are taken over as they are; name, shapes and cost stay. As `even_subpixel_conv`, for
     who has the layer already.
 
-    Left alone: `smooth=True`, which draws no grid, and what is even already.
+    Left alone: `smooth=True`, which draws no grid, and `even=True`.
 
     Source: Sugawara, Shiota, Kiya, 2018, https://arxiv.org/abs/1806.02658; `docs/even_phases.md`.
     """
