@@ -19,7 +19,7 @@ from benchmarks import even, memory, models, regret, single_layers
 from benchmarks.timing import ROUNDS, compiled, compiler, finish, gradient, race
 from keras_cnnfix.ops import backend, resize_conv
 
-TOLERANCE = 2e-5
+TOLERANCE = 1e-4  # A gradient sums 1e5 numbers in float32: rounding alone makes 2e-5.
 DECODERS = [
     # stages, kernel size, size, batch, with batch normalization
     ("dcgan", 3, 2, 32, False),

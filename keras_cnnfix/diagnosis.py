@@ -6,9 +6,15 @@ from importlib import metadata
 
 import keras
 import numpy as np
+from tqdm import tqdm
 
 from keras_cnnfix import checks, graph, tables
-from keras_cnnfix.diagnostics.arrays import images_as_array, without_border
+from keras_cnnfix.diagnostics.arrays import (
+    images_as_array,
+    not_taken,
+    some_images,
+    without_border,
+)
 from keras_cnnfix.diagnostics.checkerboard import checkerboard_score, gradient_checkerboard
 from keras_cnnfix.diagnostics.period import find_period
 from keras_cnnfix.diagnostics.shift import shift_consistency
@@ -20,6 +26,7 @@ from keras_cnnfix.rules.search import all_matches, hidden_layers, path_of
 
 UNKNOWN_SIDE = 64  # pixels
 PROBES = 8  # images or latents
+MOST_IMAGES = 256  # that are taken of an iterable
 HALF_STEP = 0.5 / 255  # of 8 bits, of the range of the answers
 SHARE = 0.01  # Twice what a resize-convolution leaves in white noise; `docs/diagnostics.md`.
 CONSISTENT = 0.95
@@ -146,10 +153,13 @@ def diagnose(model, images=None, labels=None, batch_size=32, seed=0):
     Args:
         model: A Keras model. One that computes in code of its own is asked, its layers are not
             seen.
-        images: Images as the model takes them, or latents: an array, or a structure of arrays for
-            several inputs. None for random ones: of the spectrum of photographs, from 0 to 1 (0 to
-            255 in whole numbers), or normal numbers where the model takes no images.
-        labels: The right classes of `images`, `(N,)`, for a classifier's consistency.
+        images: Images as the model takes them, or latents: an array, a structure of arrays for
+            several inputs, or an iterable of batches, or of tuples (batch, labels), of which about
+            the first 256 images are taken. None for random ones: of the spectrum of photographs,
+            from 0 to 1 (0 to 255 in whole numbers), or normal numbers where the model takes no
+            images.
+        labels: The right classes of `images`, `(N,)`, for a classifier's consistency. An iterable
+            brings its own.
         batch_size: Images that the model gets at a time.
         seed: Of the random images and of the shifts.
 
@@ -174,14 +184,20 @@ def diagnose(model, images=None, labels=None, batch_size=32, seed=0):
         raise ValueError(f"{owner}: `model` must be a keras.Model. Received: {type(model)}.")
     checks.positive_int(owner, "batch_size", batch_size)
     seed = checks.positive_int(owner, "seed", seed, minimum=0)
+    if images is not None:
+        images, own = some_images(owner, images, MOST_IMAGES)
+        labels = own if labels is None else labels
     probe = _Probe(owner, model, images, batch_size, seed)
     findings, notes = _of_layers(model)
-    answered = [
-        *_of_flats(model, probe, findings),
-        *_of_answers(model, probe, findings),
-        *_of_shifts(model, probe, labels, seed),
-        *_of_gradient(model, probe),
-    ]
+    asked = (
+        lambda: _of_flats(model, probe, findings),
+        lambda: _of_answers(model, probe, findings),
+        lambda: _of_shifts(model, probe, labels, seed),
+        lambda: _of_gradient(model, probe),
+    )
+    answered: list = []
+    for check in tqdm(asked, desc=owner, unit="check", delay=3, leave=False):
+        answered += check()
     findings += [found for found in answered if isinstance(found, Finding)]
     notes += [found for found in answered if isinstance(found, Note)]
     findings.sort(key=lambda f: (f.severity != ARTIFACT, -f.value / f.threshold))
@@ -213,7 +229,7 @@ class _Probe:
         self.data_format = data_format_of(model)
         self.given = images is not None
         if self.given:
-            self.images = keras.tree.map_structure(_as_array, images)
+            self.images = images
             count = len(keras.tree.flatten(self.images)[0])
             self.kind = f"{count} given"
             if not count:
@@ -227,11 +243,7 @@ class _Probe:
             self.answers = self._answer(self.images)
         except Exception as error:
             if self.given:
-                first = (str(error).splitlines() or [""])[0]
-                raise ValueError(
-                    f"{owner}: `images` must be what the model takes. Received: {self._shapes()}, "
-                    f"at which it raises {type(error).__name__}: {first}"
-                ) from error
+                raise not_taken(owner, self.images, error) from error
             self.reason = f"it does not take {self.kind} ({type(error).__name__})"
             return
         if self.answers is None:
@@ -252,9 +264,6 @@ class _Probe:
         dtype = self.model.inputs[0].dtype
         whole = "int" in dtype
         return (255 * images).astype(dtype) if whole else images, f"{shape[0]} random images"
-
-    def _shapes(self):
-        return [part.shape for part in keras.tree.flatten(self.images)]
 
     def _answer(self, images):
         count = len(keras.tree.flatten(images)[0])
@@ -295,29 +304,23 @@ def _of_layers(model):
         return [], [Note("layers", text)]
     findings, notes = [], []
     found = all_matches(model, chosen("diagnose", "all"))
-    for rule, match in found.matches:
+    for rule, match in [*found.matches, *found.refused]:
         path = path_of(match)
         measure = rule.measure(match)
+        mended = (rule, match) in found.matches
         if rule.artifact is None:
-            text = f"{path}: {rule.becomes} gives the same in less time: fix(model)"
-            notes.append(Note("speed", text))
+            if mended:
+                text = f"{path}: {rule.becomes} gives the same in less time: fix(model)"
+                notes.append(Note("speed", text))
         elif measure is not None and measure.value >= measure.threshold:
             verb = "can draw a checkerboard" if rule.artifact == "checkerboard" else "can alias"
             what = f"{path} {verb}: {measure.value:.2%} of its {measure.what}"
-            fix = {"rules": group_of(rule), "safety": str(rule.safety)}
+            fix = {"rules": group_of(rule), "safety": str(rule.safety)} if mended else None
             layer = match.sites[0].path if rule.artifact == "aliasing" else path
-            findings.append(
-                Finding(
-                    what,
-                    layer,
-                    rule.name,
-                    measure.value,
-                    measure.threshold,
-                    measure.reason,
-                    RISK,
-                    fix,
-                )
-            )
+            limits = measure.value, measure.threshold, measure.reason
+            found_here = Finding(what, layer, rule.name, *limits, RISK, fix)
+            if found_here not in findings:  # A layer that is called twice.
+                findings.append(found_here)
     notes += [
         Note("layers", f"{left.layer}: left by {left.rule}: {left.reason}") for left in found.left
     ]
@@ -540,10 +543,6 @@ def data_format_of(model):
     sites = graph.all_sites(model) if graph.is_graph(model) else []
     formats = {getattr(site.operation, "data_format", None) for site in sites} - {None}
     return formats.pop() if len(formats) == 1 else keras.config.image_data_format()
-
-
-def _as_array(images):
-    return np.asarray(keras.ops.convert_to_numpy(images))
 
 
 def _pink(shape, seed, data_format):

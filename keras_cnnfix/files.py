@@ -21,6 +21,9 @@ UNGROUPED = (
     "SeparableConv2D",
 )
 LARGEST_CONFIG = 2**26  # bytes
+MOST_PACKED = (
+    100  # Keras stores weights as they are; bytes of an archive's part for each of its own.
+)
 
 
 def load_model(path, custom_objects=None, compile=True, safe_mode=True):
@@ -49,7 +52,7 @@ def load_model(path, custom_objects=None, compile=True, safe_mode=True):
         (None, 2, 2, 2)
     """
     settings = {"custom_objects": custom_objects, "compile": compile, "safe_mode": safe_mode}
-    _check_config(path)
+    _check_archive(path)
     try:
         return keras.saving.load_model(path, **settings)
     except Exception:
@@ -74,16 +77,19 @@ def written_at_once(path):
         part.unlink(missing_ok=True)
 
 
-def _check_config(path):
-    """Raises a ValueError for an archive whose config would fill the memory when it is unpacked."""
+def _check_archive(path):
+    """Raises a ValueError for an archive that would fill the memory when it is unpacked."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
         for part in archive.infolist():
-            if part.filename.endswith(".json") and part.file_size > LARGEST_CONFIG:
+            is_config = part.filename.endswith(".json")
+            packed = part.file_size > MOST_PACKED * part.compress_size
+            if part.file_size > LARGEST_CONFIG and (is_config or packed):
                 raise ValueError(
                     f"load_model: {part.filename!r} of {path} must be no more than "
-                    f"{LARGEST_CONFIG} bytes. Received: {part.file_size}."
+                    f"{LARGEST_CONFIG} bytes, or less packed. Received: {part.file_size}, of "
+                    f"{part.compress_size} in the file."
                 )
 
 

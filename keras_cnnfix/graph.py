@@ -135,6 +135,39 @@ def _all_sites(model, path, seen):
     return found
 
 
+def taken_by(model, x, wanted):
+    """What sites take in inference when the graph is asked `x`.
+
+    Args:
+        model: A graph (`is_graph`).
+        x: What it takes: a batch, or a structure of these.
+        wanted: Sites of it or of the graphs within it, each taking one tensor.
+
+    Returns:
+        Dict of the tensors that each of `wanted` takes: a list, of one for each time it is reached.
+    """
+    found: dict = {site: [] for site in wanted}
+    _run(model, keras.tree.flatten(x), {id(site.node): site for site in wanted}, found)
+    return found
+
+
+def _run(model, tensors, wanted, found):
+    values = {
+        id(symbol): keras.ops.cast(tensor, symbol.dtype)
+        for symbol, tensor in zip(model.inputs, tensors, strict=True)
+    }
+    for site in sites(model):
+        taken = [values[id(tensor)] for tensor in site.node.input_tensors]
+        if id(site.node) in wanted:
+            found[wanted[id(site.node)]] += taken
+        if is_graph(site.operation):
+            answers = _run(site.operation, taken, wanted, found)
+        else:
+            answers = keras.tree.flatten(site(*taken))
+        values.update(zip(map(id, site.node.outputs), answers, strict=True))
+    return [values[id(tensor)] for tensor in model.outputs]
+
+
 def inner_layers(operation):
     """The layers that a layer holds in its attributes: its calls of them are not recorded."""
     if is_graph(operation) or not isinstance(operation, keras.Layer):

@@ -10,9 +10,16 @@ import warnings
 import keras
 import numpy as np
 from keras import ops
+from tqdm import tqdm
 
 from keras_cnnfix import checks, graph, tables
-from keras_cnnfix.diagnostics.arrays import length
+from keras_cnnfix.diagnostics.arrays import (
+    first_batches,
+    is_structure,
+    length,
+    not_taken,
+    some_images,
+)
 from keras_cnnfix.ops import layout
 from keras_cnnfix.rules import GROUPS, RULES, Safety, group_of
 from keras_cnnfix.rules import chosen as rules_chosen
@@ -30,6 +37,8 @@ from keras_cnnfix.rules.search import (
 # A part that is exact differs by no more than this, of the largest number that it answers.
 TOLERANCE, HALF_TOLERANCE = 1e-5, 2e-2
 RENEWED = 32  # batches that moving statistics are taken from
+FITTED = 32  # images that a rule may fit what it makes to
+MOST_IMAGES = 1024  # that are taken of an iterable
 SIDES = (33, 34)  # For unknown sizes, where a part is tried.
 
 
@@ -124,7 +133,10 @@ def fix(
             be. It is left as it is: its weights and its optimizer, too.
         rules: `"exact"`, `"upsampling"`, `"downsampling"` or `"all"`; the name of a rule
             (`keras-cnnfix rules` lists them); a `Rule`; or a list of these.
-        images: Images as the model takes them, to measure by how much its answers change.
+        images: Images as the model takes them: an array, a structure of arrays for several inputs,
+            or an iterable of batches (of which about the first 1,024 images are taken). The report
+            says by how much the answers to them change, and `"resize"` fits its kernels to what
+            the first 32 become at the layer.
         include, exclude: Which layers may be changed, and which may not: a name or a pattern
             ("decoder/*"), a class, a function of a layer, or a list of these.
         min_channels: Leave parts alone that take images of fewer channels.
@@ -137,8 +149,8 @@ def fix(
         the report says so.
 
     Raises:
-        ValueError: An argument is out of range; `include` or `exclude` match nothing; or the config
-            of a layer does not describe it.
+        ValueError: An argument is out of range; `include` or `exclude` match nothing; `images` are
+            not what the model takes; or the config of a layer does not describe it.
 
     Source:
         `docs/repair.md` has a section for each rule.
@@ -181,16 +193,24 @@ def fix(
             matches.append((rule, match))
         else:
             left.append(Left(rule.name, path_of(match), reason))
+    before = inputs = None
+    if images is not None:
+        images, _ = some_images(owner, images, MOST_IMAGES)
+        try:
+            before = _answers(model, images)
+        except Exception as error:
+            raise not_taken(owner, images, error) from error
+        inputs = _inputs(model, images, matches)
     names = {site.operation.name for site in sites}
     outputs = model.output_names if len(model.outputs) > 1 else []
-    changed, failed, replaced = _rewritten(matches, names, outputs)
+    changed, failed, replaced = _rewritten(matches, names, outputs, inputs or {})
     hint = _hint(model, chosen, found)
     new, difference = model, None
     if not dry_run:
         new = graph.rebuilt(model, replaced)
         left += _not_kept(model, new)
-        if images is not None:
-            difference = _difference(model, new, images)
+        if before is not None:
+            difference = tuple(map(_largest_change, before, _answers(new, images)))
     report = FixReport(tuple(changed), tuple(left), tuple(failed), difference, hint)
     if not changed and not left and not failed:
         _warn_of_nothing(owner, model, chosen, "was copied" if not dry_run else "was left")
@@ -208,16 +228,16 @@ def _not_kept(model, new):
             yield Left("", model.name, "its loss or metrics have no config: compile it anew")
 
 
-def _rewritten(matches, names, outputs):
+def _rewritten(matches, names, outputs, inputs):
     """Changes, failures, and what `graph.rebuilt` replaces. New layers get names beside `names`,
-    and take over those of `outputs`.
+    and take over those of `outputs`; rules may fit them to `inputs`.
     """
     changed, failed, replaced = [], [], []
     done: dict = {}
-    for rule, match in matches:
-        key = (rule.name, likeness(match))
+    for rule, match in tqdm(matches, desc="fix", unit="part", delay=3, leave=False):
+        key = _key(rule, match)
         if key not in done:
-            done[key] = _tried(rule, match, names, outputs)
+            done[key] = _tried(rule, match, names, outputs, inputs.get(key))
         first, pairs, change = done[key]
         if isinstance(change, str):
             failed.append(Left(rule.name, path_of(match), change))
@@ -231,10 +251,15 @@ def _rewritten(matches, names, outputs):
     return changed, failed, replaced
 
 
-def _tried(rule, match, names, outputs):
+def _key(rule, match):
+    """What matches have in common that become the same layers."""
+    return rule.name, likeness(match)
+
+
+def _tried(rule, match, names, outputs, inputs):
     """A match, what it becomes, and the `Change`, or why there is none."""
     try:
-        pairs = rule.rewrite(match)
+        pairs = rule.rewrite(match) if inputs is None else rule.rewrite(match, inputs=inputs)
         change = _change(rule, match, pairs)
         _name(match, [layer for _, part in pairs for layer in part], names, outputs)
         return match, pairs, change
@@ -348,12 +373,28 @@ def _products(layer, before, after):
     return None if channels is None else math.prod(size) * math.prod(kernel_size) * channels
 
 
-def _difference(old, new, images):
-    def answers(model):
-        return keras.tree.flatten(model.predict(images, verbose=0))
+def _answers(model, images):
+    return keras.tree.flatten(model.predict(images, verbose=0))
 
-    pairs = zip(answers(old), answers(new), strict=True)
-    return tuple(float(np.abs(b - a).max() / (np.abs(a).max() or 1)) for a, b in pairs)
+
+def _largest_change(old, new):
+    return float(np.abs(new - old).max() / (np.abs(old).max() or 1))
+
+
+def _inputs(model, images, matches):
+    """By key of the matches: what the first sites of those take whose rule has a use for it."""
+    wanted = [
+        (_key(rule, match), match.sites[0])
+        for rule, match in matches
+        if rule.fits and match.sites[0].input is not None
+    ]
+    few = keras.tree.map_structure(lambda x: ops.convert_to_tensor(x[:FITTED]), images)
+    taken = graph.taken_by(model, few, [site for _, site in wanted])
+    found: dict = {}
+    for key, site in wanted:
+        arrays = [ops.convert_to_numpy(ops.cast(x, "float32")) for x in taken[site]]
+        found.setdefault(key, []).extend(arrays)
+    return found
 
 
 def _selected(owner, sites, include, exclude):
@@ -517,12 +558,10 @@ def distill(
             f"{owner}: `model` must be Functional or Sequential, as `fix` returns it. Received: "
             f"{type(model).__name__}."
         )
-    arrays = all(hasattr(part, "ndim") for part in keras.tree.flatten(images))
+    arrays = is_structure(images)
     if arrays:
         images = keras.tree.map_structure(ops.convert_to_numpy, images)
-    first = next(_first_batches(images, arrays, batch_size), None)
-    if first is None:
-        raise ValueError(f"{owner}: `images` must hold one batch or more. Received: none.")
+    first, _ = next(first_batches(owner, images, batch_size))
     shapes = [
         [tuple(y.shape[1:]) for y in keras.tree.flatten(m(_as_tensors(first), training=False))]
         for m in (model, teacher)
@@ -545,7 +584,7 @@ def distill(
 
     settings = {"epochs": epochs, "verbose": verbose}
     count = length(images)
-    _renew_statistics(model, _first_batches(images, arrays, batch_size))
+    _renew_statistics(model, first_batches(owner, images, batch_size, RENEWED))
     if arrays:
         order = np.random.default_rng(0).permutation(len(keras.tree.flatten(images)[0]))
         held, shown = np.split(order, [len(order) // 10])
@@ -564,19 +603,6 @@ def distill(
     return student.fit(images, callbacks=[stop], **settings)
 
 
-def _first_batches(images, arrays, batch_size):
-    """Some batches of images, without labels."""
-    if arrays:
-        count = len(keras.tree.flatten(images)[0])
-        for start in range(0, count, batch_size)[:RENEWED]:
-            batch = slice(start, start + batch_size)
-            yield keras.tree.map_structure(lambda x, batch=batch: x[batch], images)
-        return
-    # A PyDataset has no end of its own.
-    for batch in itertools.islice(images, min(RENEWED, length(images) or RENEWED)):
-        yield batch[0] if isinstance(batch, tuple | list) else batch
-
-
 def _as_tensors(batch):
     return keras.tree.map_structure(ops.convert_to_tensor, batch)
 
@@ -587,7 +613,7 @@ def _renew_statistics(model, batches):
     layers = [layer for layer in layers if layer.trainable]
     kept = [layer.momentum for layer in layers]
     try:
-        for number, batch in enumerate(batches if layers else ()):
+        for number, (batch, _) in enumerate(batches if layers else ()):
             for layer in layers:
                 layer.momentum = number / (number + 1)
             model(_as_tensors(batch), training=True)

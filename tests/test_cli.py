@@ -87,7 +87,8 @@ WRONG_USES = {
     "no file": (["diagnose", "none.keras"], "there is no file"),
     "no model": (["diagnose", "text.keras"], "cannot be loaded"),
     "broken": (["diagnose", "broken.keras"], "cannot be loaded"),
-    "bomb": (["diagnose", "bomb.keras"], "cannot be loaded"),
+    "bomb": (["diagnose", "bomb.keras"], "cannot be loaded: load_model: 'config.json'"),
+    "weights": (["diagnose", "weights.keras"], "cannot be loaded: load_model: 'model.weights.h5'"),
     "code": (["diagnose", "unsafe.keras"], "--unsafe runs it"),
     "no picture": (["diagnose", "clean.keras", "text.png"], "cannot be read"),
     "picture bomb": (["diagnose", "clean.keras", "huge.png"], "cannot be read|too many"),
@@ -107,6 +108,9 @@ def test_wrong_use_gets_one_line_and_status_2(name, files, capsys, monkeypatch):
     with zipfile.ZipFile(files / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", b" " * 2**27 + b"{}")
         archive.writestr("metadata.json", "{}")
+    with zipfile.ZipFile(files / "weights.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", b" " * 2**27)
     if name == "picture bomb":
         Image.new("1", (2**15, 2**14)).save(files / "huge.png")
     monkeypatch.chdir(files)

@@ -148,3 +148,29 @@ def test_without_an_upsampling_nothing_is_flat():
     assert (
         answer_to_flats(model, networks.inputs_of(model), "channels_last") == "no layer up-samples"
     )
+
+
+def test_what_cannot_be_mended_is_measured_all_the_same():
+    """Fewer taps than the stride, or a kernel that also serves elsewhere: a grid, and whose."""
+    sparse = layers.Conv2DTranspose(3, 2, strides=3, name="sparse")
+    model = networks.filled(keras.Sequential([keras.Input((16, 16, 3)), sparse]))
+    first = artifacts(diagnose(model))[0]
+    assert (first.layer, first.rule, first.fix) == ("sparse", "even_transposed_conv", None)
+    shared = layers.Conv2DTranspose(3, 3, strides=2, padding="same", name="shared")
+    inputs = keras.Input((12, 12, 3))
+    model = networks.filled(keras.Model(inputs, shared(shared(inputs))))
+    risks = [f for f in diagnose(model).findings if f.severity == "risk"]
+    assert [f.layer for f in risks] == ["shared"]
+
+
+def test_images_may_come_in_batches_with_their_labels():
+    model = networks.filled(networks.classifier())
+    rng = np.random.default_rng(0)
+    images = rng.random((300, 28, 28, 1)).astype("float32")
+    labels = rng.integers(0, 4, 300)
+    batches = [(images[i : i + 64], labels[i : i + 64]) for i in range(0, 300, 64)]
+    in_batches, whole = diagnose(model, batches), diagnose(model, images[:256], labels[:256])
+    assert in_batches.settings["probes"] == "256 given"
+    assert in_batches.findings == whole.findings
+    shifts = [diagnosis.evidence["shifts"] for diagnosis in (in_batches, whole)]
+    assert shifts[0].accuracy == shifts[1].accuracy

@@ -12,7 +12,7 @@ from keras_cnnfix import distill, fix, graph, repair
 def pair():
     """A fixed model that has gone astray, and a teacher whose answers it can give."""
     model, _ = fix(autoencoder(), rules="upsampling")
-    repair._renew_statistics(model, [images()])
+    repair._renew_statistics(model, [(images(), None)])
     teacher = graph.rebuilt(model)
     rng = np.random.default_rng(0)
     for weight in model.trainable_weights:

@@ -1,6 +1,7 @@
 """`fix`: what it promises of every model, and what its report says."""
 
 import json
+import re
 import warnings
 
 import keras
@@ -264,3 +265,43 @@ def test_a_lora_kernel_is_left():
     assert "LoRA" in report.left[0].reason
     for one, other in zip(answers(model), answers(fixed), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_images_may_come_in_batches():
+    model = networks.filled(networks.super_resolution())
+    x = networks.inputs_of(model)
+    labels = np.zeros(len(x))
+    reports = [
+        fix(model, rules="upsampling", images=images)[1]
+        for images in (x, [(x[:1], labels[:1]), (x[1:], labels[1:])], iter([x]), Batches(x))
+    ]
+    for report in reports:
+        assert report.difference == pytest.approx(reports[0].difference)
+        assert report.difference[0] > 0
+
+
+class Batches(keras.utils.PyDataset):
+    """Images without an end of their own, as Keras asks for them."""
+
+    def __init__(self, x):
+        super().__init__()
+        self.x = x
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return self.x[index % len(self.x)][None], np.zeros(1)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, 8, 8, 4), "float32"), "`images` must be what the model takes. Received: "),
+        ([], "`images` must hold one image or more"),
+        (7, "`images` must be arrays, or an iterable of batches. Received: images=7"),
+    ],
+)
+def test_images_that_the_model_does_not_take_are_an_error(images, message):
+    with pytest.raises(ValueError, match="fix: " + re.escape(message)):
+        fix(networks.super_resolution(), rules="upsampling", images=images)

@@ -1,5 +1,6 @@
 """What every measure begins with: images as NumPy arrays, and what a model makes of them."""
 
+import itertools
 from collections.abc import Iterable
 
 import keras
@@ -74,6 +75,84 @@ def batches(owner, images, labels, data_format):
         del batch, labels  # before the next one is made
     if not count:
         raise ValueError(f"{owner}: `images` must give one batch or more. Received: none.")
+
+
+def is_structure(images):
+    """Whether it is an array, a tensor or a structure of them, and not an iterable of batches: a
+    list of tuples is one.
+    """
+    if isinstance(images, list | tuple) and any(isinstance(x, list | tuple) for x in images):
+        return False
+    parts = keras.tree.flatten(images)
+    return bool(parts) and all(hasattr(part, "ndim") for part in parts)
+
+
+def first_batches(owner, images, batch_size, most=None):
+    """Yields batches as a model takes them, as arrays, with their labels, or None.
+
+    Args:
+        images: Array, tensor or structure of these; or an iterable of batches, or of tuples (batch,
+            labels): a `tf.data.Dataset`, a `keras.utils.PyDataset`, a `DataLoader`, a generator.
+        batch_size: Of an array.
+        most: How many batches, at most.
+
+    Raises:
+        ValueError: There are none.
+    """
+    count = 0
+    if is_structure(images):
+        images = keras.tree.map_structure(_as_given, images)
+        for start in range(0, len(keras.tree.flatten(images)[0]), batch_size)[:most]:
+            part = slice(start, start + batch_size)
+            yield keras.tree.map_structure(lambda x, part=part: x[part], images), None
+            count += 1
+    else:
+        if not isinstance(images, Iterable) and not hasattr(images, "__getitem__"):
+            raise ValueError(
+                f"{owner}: `images` must be arrays, or an iterable of batches. Received: "
+                f"images={images!r}."
+            )
+        # A PyDataset has no end of its own.
+        ends = [n for n in (most, length(images)) if n is not None]
+        for batch in itertools.islice(images, min(ends, default=None)):
+            batch, labels = (*batch, None)[:2] if isinstance(batch, tuple | list) else (batch, None)
+            yield keras.tree.map_structure(_as_given, batch), labels
+            count += 1
+    if not count:
+        raise ValueError(f"{owner}: `images` must hold one image or more. Received: none.")
+
+
+def some_images(owner, images, most):
+    """The images of the first batches, `most` or a batch more, as arrays, and their labels or None;
+    of arrays all.
+    """
+    if is_structure(images):
+        return keras.tree.map_structure(_as_given, images), None
+    parts, labels, count = [], [], 0
+    for batch, of_batch in first_batches(owner, images, None):
+        parts.append(batch)
+        labels.append(of_batch)
+        count += len(keras.tree.flatten(batch)[0])
+        if count >= most:
+            break
+    images = keras.tree.map_structure(lambda *x: np.concatenate(x), *parts)
+    if any(of_batch is None for of_batch in labels):
+        return images, None
+    return images, np.concatenate([_as_given(of_batch) for of_batch in labels])
+
+
+def not_taken(owner, images, error):
+    """The error to raise where a model does not take the user's images."""
+    shapes = [tuple(part.shape) for part in keras.tree.flatten(images)]
+    first = (str(error).splitlines() or [""])[0]
+    return ValueError(
+        f"{owner}: `images` must be what the model takes. Received: {shapes}, at which it raises "
+        f"{type(error).__name__}: {first}"
+    )
+
+
+def _as_given(x):
+    return np.asarray(keras.ops.convert_to_numpy(x))
 
 
 def length(source):

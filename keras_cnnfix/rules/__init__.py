@@ -1,9 +1,15 @@
 """What `diagnose` looks for and `fix` mends: one set of rules under both."""
 
-from keras_cnnfix.rules.depth_to_space import DepthToSpace, EvenDepthToSpace, EvenSubPixelConv
+from keras_cnnfix.rules.depth_to_space import (
+    DepthToSpace,
+    EvenDepthToSpace,
+    EvenSubPixelConv,
+    ICNRSubPixelConv,
+    SmoothSubPixelConv,
+)
 from keras_cnnfix.rules.pooling import AveragePooling, MaxPooling
 from keras_cnnfix.rules.rule import Match, Measure, Refusal, Rule, Safety
-from keras_cnnfix.rules.strided_conv import StridedConv
+from keras_cnnfix.rules.strided_conv import AdaptiveStridedConv, StridedConv
 from keras_cnnfix.rules.transposed_conv import (
     EvenTransposedConv,
     ResizeForTransposedConv,
@@ -19,6 +25,9 @@ __all__ = ["GROUPS", "RULES", "Match", "Measure", "Refusal", "Rule", "Safety", "
 RULES = (
     ResizeForTransposedConv(),
     SubPixelForTransposedConv(),
+    SmoothSubPixelConv(),
+    ICNRSubPixelConv(),
+    AdaptiveStridedConv(),
     UpsamplingConv(),
     EvenDepthToSpace(),
     DepthToSpace(),

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.overlap import phase_gains
+from keras_cnnfix.graph import assign
 from keras_cnnfix.layers import SubPixelConv
 from keras_cnnfix.ops import kernels
 from keras_cnnfix.rules.recognition import border_of, is_elementwise, shuffle_of
@@ -44,7 +46,6 @@ class DepthToSpace(Rule):
     safety = Safety.EXACT
     finds = "Conv2D, then depth to space"
     becomes = "SubPixelConv"
-    even = False
 
     def match(self, site):
         before = site.before
@@ -83,18 +84,7 @@ class DepthToSpace(Rule):
         return unevenness(phase_gains(conv.kernel, found["size"], found["channel_order"]))
 
     def rewrite(self, match):
-        conv = match.sites[-2].operation
-        size = match.found["size"]
-        layer = SubPixelConv(
-            conv.filters // (size[0] * size[1]),
-            conv.kernel_size,
-            even=self.even,
-            **match.found,
-            **shared_settings(conv),
-        )
-        kernel = ops.convert_to_tensor(conv.kernel)
-        layer = with_weights(layer, match.sites[0].input.shape, kernel, conv.bias)
-        return [(match.sites, [layer])]
+        return [(match.sites, [_layer_of(match)])]
 
 
 class EvenDepthToSpace(DepthToSpace):
@@ -115,7 +105,9 @@ class EvenDepthToSpace(DepthToSpace):
     safety = Safety.NEAREST
     becomes = "SubPixelConv(even=True)"
     artifact = "checkerboard"
-    even = True
+
+    def rewrite(self, match):
+        return [(match.sites, [_layer_of(match, even=True)])]
 
 
 class EvenSubPixelConv(Rule):
@@ -145,3 +137,110 @@ class EvenSubPixelConv(Rule):
 
     def rewrite(self, match):
         return [(match.sites, [other_arguments(match.sites[0].operation, even=True)])]
+
+
+class SmoothSubPixelConv(DepthToSpace):
+    """A sub-pixel convolution, as one layer or two: on request `SubPixelConv(smooth=True)`.
+
+    A box filter of `s x s` pixels behind the shuffle averages over the phases: no grid on flats
+    whatever is learned, and less of it at edges, where `even=True` leaves the phases free; but a
+    blur. A transposed convolution gets there by `rules="subpixel"` first.
+
+    Weights: the kernel is fitted, so that the filtered answers are nearest to the old ones (least
+    squares on white noise, before the activation). The bias is taken over.
+
+    Left alone: as `subpixel_conv`, and `smooth=True`.
+
+    Source: Sugawara, Shiota, Kiya, 2018, https://arxiv.org/abs/1806.02658.
+    """
+
+    name = "smooth"
+    safety = Safety.NEAREST
+    finds = "SubPixelConv, or Conv2D and depth to space"
+    becomes = "SubPixelConv(smooth=True)"
+    smooth = True
+
+    def match(self, site):
+        layer = site.operation
+        if type(layer) is not SubPixelConv:
+            return super().match(site)
+        return None if layer.smooth else Match((site,))
+
+    def rewrite(self, match):
+        layer = match.sites[-1].operation
+        old = layer if type(layer) is SubPixelConv else _layer_of(match)
+        new = other_arguments(old, smooth=self.smooth, even=False)
+        kernel = ops.convert_to_numpy(ops.cast(old.effective_kernel(), "float32"))
+        matrices = map(self.along, old.kernel_size, old.size)
+        assign(new.kernel, _separably(kernel, *matrices, old.size, old.channel_order))
+        return [(match.sites, [new])]
+
+    def along(self, taps, size):
+        """Along an axis, what becomes of the taps of all phases: an array (tap, phase, tap, phase)
+        from old ones, behind, to new ones.
+        """
+        # Small pixel 0 becomes pixel r - size * t (and so many on), by tap t of phase r; the box
+        # spreads it over as many pixels as it has.
+        left, right = kernels.sides(size)
+        pixels = size * (taps - 1 - np.arange(taps)[:, None]) + np.arange(size) + right
+        pixels = pixels.reshape(-1)
+        count = size * taps + left + right
+        old = np.eye(count)[:, pixels]
+        filtered = sum(np.eye(count)[:, pixels + j] for j in range(-right, left + 1)) / size
+        return (np.linalg.pinv(filtered) @ old).reshape(taps, size, taps, size)
+
+
+class ICNRSubPixelConv(SmoothSubPixelConv):
+    """A sub-pixel convolution, as one layer or two: on request the same taps in every phase.
+
+    That is a nearest resize of a convolution, as `ICNR` starts: no grid, as long as it is not
+    trained further, and blocks of `s x s` equal pixels. `smooth` and `even_subpixel_conv` keep
+    more, and stay without a grid in training.
+
+    Weights: of kernel and bias the mean over the phases, the nearest that is so.
+
+    Left alone: as `subpixel_conv`.
+
+    Source: Aitken et al., 2017, https://arxiv.org/abs/1707.02937.
+    """
+
+    name = "icnr"
+    becomes = "SubPixelConv with the start of ICNR"
+    smooth = False
+
+    def rewrite(self, match):
+        ((sites, (layer,)),) = super().rewrite(match)
+        if layer.use_bias:
+            bias = ops.convert_to_numpy(layer.bias)[None, None, None]
+            means = [np.full((1, s, 1, s), 1 / s) for s in layer.size]
+            even = _separably(bias, *means, layer.size, layer.channel_order)
+            assign(layer.bias, even.reshape(-1))
+        return [(sites, [layer])]
+
+    def along(self, taps, size):
+        return np.einsum("tu,rs->trus", np.eye(taps), np.full((size, size), 1 / size))
+
+
+def _layer_of(match, **arguments):
+    """The `SubPixelConv` that answers as a match of `DepthToSpace` does, with other arguments."""
+    conv = match.sites[-2].operation
+    size = match.found["size"]
+    filters = conv.filters // (size[0] * size[1])
+    settings = {**match.found, **shared_settings(conv), **arguments}
+    layer = SubPixelConv(filters, conv.kernel_size, **settings)
+    kernel = ops.convert_to_tensor(conv.kernel)
+    return with_weights(layer, match.sites[0].input.shape, kernel, conv.bias)
+
+
+def _separably(kernel, down, right, size, channel_order):
+    """The kernel of a sub-pixel convolution, its taps and phases multiplied along both axes.
+
+    Args:
+        kernel: Shape (kh, kw, C, filters * sy * sx).
+        down, right: Arrays (tap, phase, tap, phase), along the height and the width.
+    """
+    old, new = {"dcr": ("yxf", "YXf"), "crd": ("fyx", "fYX")}[channel_order]
+    phases = {"y": size[0], "x": size[1], "f": kernel.shape[3] // (size[0] * size[1])}
+    taps = kernel.reshape(*kernel.shape[:3], *(phases[axis] for axis in old))
+    taps = np.einsum(f"TYty,UXux,tuc{old}->TUc{new}", down, right, taps)
+    return taps.reshape(kernel.shape)

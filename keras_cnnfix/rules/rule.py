@@ -23,9 +23,11 @@ class Refusal:
 
     Attributes:
         reason: In words, as the end of the sentence "left, since ...".
+        match: The part, where its artifact can be measured all the same.
     """
 
     reason: str
+    match: "Match | None" = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Rule:
         safety: What it does to the answers.
         finds, becomes: In a few words.
         artifact: `"checkerboard"`, `"aliasing"`, `"border"`, or None where it makes a part faster.
+        fits: Whether it fits the weights that it makes to images, where there are any.
     """
 
     name = ""
@@ -87,6 +90,7 @@ class Rule:
     finds = ""
     becomes = ""
     artifact: str | None = None
+    fits = False
 
     def match(self, site):
         """Looks at one call.
@@ -104,8 +108,13 @@ class Rule:
         """How strong the artifact of a match is, a `Measure`, or None where that is not known."""
         return None
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         """What a match becomes.
+
+        Args:
+            match: What `match` returned.
+            inputs: For a rule that `fits`: what the first of its sites takes when the model is
+                asked the images that `fix` was given, a list of arrays (N, ...). Else left out.
 
         Returns:
             Pairs of sites of the match, and of what is called in their place, one after the other:

@@ -26,23 +26,32 @@ class Left:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What rules find in a graph: pairs of a rule and a match, and what they leave alone."""
+    """What rules find in a graph.
+
+    Attributes:
+        matches: Pairs of a rule and a `Match`.
+        left: `Left`, for each that is left alone.
+        refused: Pairs as `matches`, of parts left alone that can be measured all the same.
+    """
 
     matches: list
     left: list
+    refused: list
 
 
 def all_matches(model, chosen):
     """What the rules `chosen` find in a model; of two that match a part the first one."""
     sites = graph.all_sites(model)
     taken: set = set()
-    matches, left = [], []
+    matches, left, refused = [], [], []
     for rule in chosen:
         own = []
         for site in sites:
             match = rule.match(site)
             if isinstance(match, Refusal):
                 left.append((site, Left(rule.name, site.path, match.reason)))
+                if match.match is not None:
+                    refused.append((rule, match.match))
             elif match is not None and not taken & set(map(id, match.sites)):
                 own.append(match)
         for match in own:
@@ -51,13 +60,18 @@ def all_matches(model, chosen):
                 continue
             if reason:
                 left.append((match.sites[0], Left(rule.name, path_of(match), reason)))
+                refused.append((rule, match))
             else:
                 matches.append((rule, match))
                 taken.update(map(id, match.sites))
     order = {id(site): number for number, site in enumerate(sites)}
     matches.sort(key=lambda pair: order[id(pair[1].sites[0])])
     # What one rule refuses, and another one changes, is changed.
-    return Found(matches, [reason for site, reason in left if id(site) not in taken])
+    return Found(
+        matches,
+        [reason for site, reason in left if id(site) not in taken],
+        [pair for pair in refused if not taken & set(map(id, pair[1].sites))],
+    )
 
 
 def likeness(match):

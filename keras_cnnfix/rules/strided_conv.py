@@ -1,7 +1,10 @@
 """Convolutions with strides, which alias."""
 
+import math
+
 import keras
 
+from keras_cnnfix.layers import AdaptiveAntiAlias, BlurPool2D
 from keras_cnnfix.ops import layout
 from keras_cnnfix.rules.low_pass import aliased, covers, low_pass
 from keras_cnnfix.rules.rule import (
@@ -77,3 +80,44 @@ class StridedConv(Rule):
         if not others:
             return [((first,), [same, *behind])]
         return [((first,), [same]), ((others[-1],), [others[-1], *behind])]
+
+
+class AdaptiveStridedConv(StridedConv):
+    """A convolution with strides: on request the same at stride 1, and an `AdaptiveAntiAlias`.
+
+    As `strided_conv`, with a filter that is predicted for each position and group of channels (8
+    groups, or as many as divide the channels): less blur at edges, for a convolution more. It
+    starts as the blur, and learns to differ in the training that the network needs anyhow.
+
+    Weights are taken over as they are; the filter's are new.
+
+    Left alone: as `strided_conv`.
+
+    Source: Zou, Xiao, Yu, Lee, BMVC 2020, https://arxiv.org/abs/2008.09604.
+    """
+
+    name = "adaptive"
+    becomes = "stride 1, activation, AdaptiveAntiAlias"
+
+    def rewrite(self, match):
+        conv = match.sites[0].operation
+        tensor = match.sites[0].input if conv.kernel_size == (1, 1) else match.sites[0].output
+        channels = tensor.shape[layout.channel_axis(conv.data_format)]
+        return [
+            (sites, [_adaptive(layer, channels) for layer in layers])
+            for sites, layers in super().rewrite(match)
+        ]
+
+
+def _adaptive(layer, channels):
+    if type(layer) is not BlurPool2D:
+        return layer
+    return AdaptiveAntiAlias(
+        layer.kernel_size,
+        layer.strides,
+        math.gcd(8, channels),
+        padding=layer.padding,
+        data_format=layer.data_format,
+        name=layer.name,
+        dtype=layer.dtype_policy,
+    )

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_cnnfix.diagnostics.overlap import phase_gains
 from keras_cnnfix.layers import EvenConv2DTranspose, ResizeConv2D, SubPixelConv
+from keras_cnnfix.ops import kernels, layout
 from keras_cnnfix.ops.conv_transpose import crops_of
 from keras_cnnfix.rules.rule import (
     Match,
@@ -19,6 +20,9 @@ from keras_cnnfix.rules.rule import (
 )
 
 EVEN = 1e-10  # Up to this imbalance phases are even: rounding leaves 1e-14.
+MOST_UNKNOWNS = 4096  # of a fit to images, for each filter
+MOST_PRODUCTS = 2e11  # that the normal equations of a fit may take: some seconds
+RIDGE = 1e-4  # Of the mean square of what is fitted: what the images do not tell stays as it was.
 
 
 class EvenTransposedConv(Rule):
@@ -50,7 +54,7 @@ class EvenTransposedConv(Rule):
         if not is_layer(conv, "Conv2DTranspose") or conv.strides == (1, 1):
             return None
         refused = altered_kernel(conv) or self.unfit(conv)
-        return Refusal(refused) if refused else Match((site,))
+        return Refusal(refused, Match((site,))) if refused else Match((site,))
 
     def unfit(self, conv):
         """Why it has no form that this rule makes of it, or None."""
@@ -85,10 +89,11 @@ class ResizeForTransposedConv(EvenTransposedConv):
     A resize-convolution is a transposed convolution whose kernel is convolved with a box of the
     stride: the smallest kernel is taken whose composite reaches as far as the old one (3 taps for
     3 and 4 at stride 2, 5 for 5), and its taps such that the composite is nearest to the old
-    kernel (least squares). Its answers are smoother than those of `EvenConv2DTranspose`, and
-    further from the old ones: `distill` it.
+    kernel (least squares): the nearest answers to white noise. Where `fix` is given `images`, the
+    nearest answers to what these become at the layer, before its activation. They are smoother
+    than those of `EvenConv2DTranspose`, and further from the old ones: `distill` it.
 
-    Weights: the kernel is fitted, the bias taken over. The name stays.
+    Weights: kernel, and with images the bias, are fitted. The name stays.
 
     Left alone: `"valid"` and `output_padding`, which answer with another size.
 
@@ -98,11 +103,12 @@ class ResizeForTransposedConv(EvenTransposedConv):
     name = "resize"
     becomes = "ResizeConv2D"
     artifact = None
+    fits = True
 
     def unfit(self, conv):
         return super().unfit(conv) or _other_size(conv)
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         (site,), conv = match.sites, match.sites[0].operation
         axes = list(zip(conv.kernel_size, conv.strides, _crops(conv), strict=True))
         # An odd kernel whose composite, of taps + stride - 1, reaches as far.
@@ -113,7 +119,11 @@ class ResizeForTransposedConv(EvenTransposedConv):
         down, right = (_fit(k, s, crop, n) for (k, s, crop), n in zip(axes, taps, strict=True))
         old = ops.convert_to_numpy(conv.kernel).astype("float64")
         kernel = np.einsum("ay,bx,yxoi->abio", down, right, old)
-        return [(match.sites, [with_weights(layer, site.input.shape, kernel, conv.bias)])]
+        bias = None if conv.bias is None else ops.convert_to_numpy(conv.bias).astype("float64")
+        unknowns = kernel.size // conv.filters + 1
+        if inputs and unknowns <= MOST_UNKNOWNS:
+            kernel, bias = _fitted(conv, inputs, kernel, bias)
+        return [(match.sites, [with_weights(layer, site.input.shape, kernel, bias)])]
 
 
 class SubPixelForTransposedConv(EvenTransposedConv):
@@ -163,6 +173,50 @@ def _other_size(conv):
 def _crops(conv):
     crops = crops_of(conv.kernel_size, conv.strides, conv.padding, conv.output_padding)
     return [start for start, _ in crops]
+
+
+def _fitted(conv, inputs, kernel, bias):
+    """Kernel and bias of a zero-bordered resize-convolution whose answers to `inputs` are nearest
+    to those of a transposed convolution; what these leave open stays as given.
+
+    Args:
+        conv: The transposed convolution.
+        inputs: Arrays of images.
+        kernel, bias: To begin with; no bias is None.
+    """
+    taps, unknowns = kernel.shape[:2], kernel.size // conv.filters
+    start = kernel.reshape(unknowns, conv.filters)
+    start = np.vstack([start, np.zeros(conv.filters) if bias is None else bias])
+    normal, right = np.zeros((unknowns + 1,) * 2), np.zeros((unknowns + 1, conv.filters))
+    images = [image[None] for batch in inputs for image in batch]
+    pixels = int(MOST_PRODUCTS / normal.size / len(images)) + 1  # of each
+    rng = np.random.default_rng(0)
+    for image in images:
+        arguments = ops.cast(conv.kernel, "float32"), conv.strides, conv.padding
+        wanted = ops.conv_transpose(image, *arguments, data_format=conv.data_format)
+        wanted = _channels_last(ops.convert_to_numpy(wanted), conv).reshape(-1, conv.filters)
+        rows = _patches(_channels_last(image, conv), conv.strides, taps)
+        chosen = rng.permutation(len(rows))[:pixels]
+        rows, wanted = rows[chosen], wanted[chosen] + (0 if bias is None else bias)
+        rows = np.hstack([rows, np.full((len(rows), 1), float(bias is not None))])
+        normal += rows.T @ rows
+        right += rows.T @ (wanted - rows @ start)
+    ridge = RIDGE * np.trace(normal) / len(normal) or 1.0
+    found = start + np.linalg.solve(normal + ridge * np.eye(len(normal)), right)
+    return found[:-1].reshape(kernel.shape), None if bias is None else found[-1]
+
+
+def _channels_last(images, conv):
+    images = np.asarray(images, "float64")
+    return np.moveaxis(images, layout.channel_axis(conv.data_format), -1)
+
+
+def _patches(image, size, taps):
+    """What each pixel of a resize-convolution sees of an image (1, H, W, C): a row each."""
+    pads = [(0, 0), *kernels.border_of(taps), (0, 0)]
+    large = np.pad(image.repeat(size[0], 1).repeat(size[1], 2), pads)[0]
+    windows = np.lib.stride_tricks.sliding_window_view(large, taps, (0, 1))
+    return np.moveaxis(windows, 2, -1).reshape(-1, taps[0] * taps[1] * image.shape[-1])
 
 
 def _fit(old, stride, crop, taps):

@@ -8,7 +8,8 @@ import pytest
 from keras import layers
 
 import networks
-from keras_cnnfix import fix
+from images import DATA_FORMATS
+from keras_cnnfix import AdaptiveAntiAlias, fix
 from keras_cnnfix.rules import low_pass
 
 POOLS = {
@@ -172,3 +173,22 @@ def test_the_aliased_share_is_that_of_the_spectrum():
     assert 0 < low_pass.aliased(np.ones((3, 3, 2**18)), (2, 2)).value < 0.2
     low = np.outer(*[np.convolve([1, 1], np.convolve([1, 1], [1, 1]))] * 2)[..., None]
     assert low_pass.aliased(low, (2, 2)).value < low_pass.ALIASED
+
+
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+@pytest.mark.parametrize(("window", "filters"), [(3, 12), (1, 8), (2, 3)])
+def test_an_adaptive_filter_starts_as_the_blur(data_format, window, filters):
+    shape = (None, None, 6) if data_format == "channels_last" else (6, None, None)
+    conv = layers.Conv2D(
+        filters, window, strides=2, padding="same", data_format=data_format, activation="relu"
+    )
+    model = networks.filled(keras.Sequential([keras.Input(shape), conv]))
+    blurred, _ = fix(model, rules="strided_conv")
+    fixed, report = fix(model, rules="adaptive")
+    (filtered,) = [layer for layer in fixed.layers if isinstance(layer, AdaptiveAntiAlias)]
+    assert filtered.groups == np.gcd(8, 6 if window == 1 else filters)
+    assert [change.rule for change in report.changed] == ["adaptive"]
+    x = networks.inputs_of(model)
+    pair = [networks.outputs_of(network, x)[0] for network in (fixed, blurred)]
+    assert pair[0].shape == tuple(model(x).shape)
+    np.testing.assert_allclose(*pair, atol=1e-4 * np.abs(pair[1]).max())
