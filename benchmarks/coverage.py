@@ -1,10 +1,12 @@
 """What `fix` finds in well-known networks: the table of docs/coverage.md.
 
-    python -m benchmarks.coverage [FOLDER]
+    python -m benchmarks.coverage [FOLDER] --save FIXED
+    KERAS_BACKEND=... python -m benchmarks.coverage --load FIXED
 
 Networks of `keras.applications` with random weights, the small ones of the tests, and the `.keras`
 files of a folder. Each is fixed with every group of rules; what is asserted on the way: exact rules
-change the answers by less than 1e-5 of their largest, and nothing fails.
+change the answers by less than 1e-5 of their largest, nothing fails, what is fixed with all rules
+trains a step, and answers on another backend as it did where it was saved.
 """
 
 import argparse
@@ -56,9 +58,12 @@ def random_inputs(model, batch=1, side=64):
     return keras.tree.map_structure(one, graph.structure(model)[0])
 
 
-def covered(model):
+def covered(model, saved):
     """By rule, how many parts are changed, and how many left for which reason; and how many
     artifacts and risks `diagnose` finds.
+
+    Args:
+        saved: Path without a suffix, to save the model to that all rules make; or None.
 
     Raises:
         RuntimeError: A rule fails, or what is exact changes the answers.
@@ -81,6 +86,13 @@ def covered(model):
                 raise RuntimeError(f"{model.name}: exact rules change {np.abs(new - old).max()}")
         if group == "exact":
             exact = collections.Counter(change.rule for change in report.changed)
+    if saved is not None:
+        fixed.save(saved.with_suffix(".keras"))
+        np.savez(saved.with_suffix(".npz"), *keras.tree.flatten(x), *after)
+    fixed.compile("sgd", ["mse"] * len(after))
+    loss = fixed.train_on_batch(x, [0.5 * y for y in after])
+    if not np.isfinite(loss).all():
+        raise RuntimeError(f"{model.name}: a step of training has the loss {loss}")
     changed.update(change.rule for change in report.changed)
     for rule, count in exact.items():
         changed[rule] = max(changed[rule], count)
@@ -90,7 +102,28 @@ def covered(model):
     return changed, left, found
 
 
-def table(folder=None):
+def compare(folder):
+    """Answers of the networks of a folder, and those that they gave where they were saved.
+
+    Raises:
+        RuntimeError: They differ by more than 1e-4 of the largest.
+    """
+    for path in sorted(folder.glob("*.keras")):
+        model = keras.saving.load_model(path)
+        with np.load(path.with_suffix(".npz")) as file:
+            arrays = [file[name] for name in file.files]
+        count = len(model.inputs)
+        x = keras.tree.pack_sequence_as(graph.structure(model)[0], arrays[:count])
+        answers = keras.tree.flatten(model.predict_on_batch(x))
+        pairs = zip(arrays[count:], answers, strict=True)
+        change = max(float(np.abs(new - old).max() / np.abs(old).max()) for old, new in pairs)
+        print(f"{path.stem}: {change:.1e}", flush=True)
+        if not change < 1e-4:
+            raise RuntimeError(f"{path.stem}: {change} of its largest answer")
+        keras.utils.clear_session()
+
+
+def table(folder=None, saved=None):
     """The table as Markdown."""
     names = [rule.name for rule in RULES if rule.name in GROUPS["all"]]
     lines = [
@@ -98,7 +131,7 @@ def table(folder=None):
         "|---|" + "---|" * (len(names) + 2),
     ]
     for name, make in networks(folder):
-        changed, left, found = covered(make())
+        changed, left, found = covered(make(), saved and saved / name)
         reasons = "; ".join(
             f"`{rule}`: {count} x {reason}"
             for rule, of_rule in left.items()
@@ -118,4 +151,12 @@ def table(folder=None):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", help="of .keras files, tried besides")
-    print(table(parser.parse_args().folder))
+    parser.add_argument("--save", type=Path, metavar="FIXED", help="where to save what is made")
+    parser.add_argument("--load", type=Path, metavar="FIXED", help="compare what was saved there")
+    options = parser.parse_args()
+    if options.load:
+        compare(options.load)
+    else:
+        if options.save:
+            options.save.mkdir(parents=True, exist_ok=True)
+        print(table(options.folder, options.save))

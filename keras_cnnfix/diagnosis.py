@@ -436,7 +436,7 @@ def _of_gradient(model, probe):
     if not probe.takes_images:
         yield Note(check, "not applicable: the model does not take images")
         return
-    strides = _factors(model, down=True)
+    strides = _strides(model)
     period = tuple(min(8, s) for s in strides)
     size = layout.spatial_size(probe.images.shape, probe.data_format)
     if max(period) < 2:
@@ -504,38 +504,31 @@ def _grid_finding(model, findings, text, value, threshold, reason):
     )
 
 
-def _factors(model, down=False):
-    """By how much a graph up-samples (or down-samples) in all, along its longest way: a pair."""
+def _strides(model):
+    """By how much a graph down-samples in all, along its longest way: a pair."""
     if not graph.is_graph(model):
         return (1, 1)
     reached: dict = {}
     for site in graph.sites(model):
         before = [reached.get(id(source), (1, 1)) for source in site.sources] or [(1, 1)]
         most = tuple(map(max, zip(*before, strict=True)))
-        own = (1, 1)
-        if graph.is_graph(site.operation):
-            own = _factors(site.operation, down)
-        elif site.input is not None and site.output is not None:
-            own = _ratio(site.input.shape, site.output.shape, site.operation, down)
+        own = _strides(site.operation) if graph.is_graph(site.operation) else _strides_of(site)
         reached[id(site)] = tuple(a * b for a, b in zip(most, own, strict=True))
     return tuple(map(max, zip(*reached.values(), strict=True))) if reached else (1, 1)
 
 
-def _ratio(before, after, operation, down):
-    if len(before) != 4 or len(after) != 4:
+def _strides_of(site):
+    strides = getattr(site.operation, "strides", None)
+    if isinstance(strides, tuple) and len(strides) == 2:
+        return (1, 1) if "Transpose" in type(site.operation).__name__ else strides
+    shapes = [() if tensor is None else tensor.shape for tensor in (site.input, site.output)]
+    if any(len(shape) != 4 for shape in shapes):
         return (1, 1)
-    data_format = getattr(operation, "data_format", None) or keras.config.image_data_format()
-    sizes = [layout.spatial_size(shape, data_format) for shape in (before, after)]
-    for name in ("strides", "size"):
-        factor = getattr(operation, name, None)
-        if isinstance(factor, tuple) and len(factor) == 2:
-            is_up = name == "size" or "Transpose" in type(operation).__name__
-            return (1, 1) if is_up == down else tuple(int(np.ceil(f)) for f in factor)
-    small, large = sizes if not down else sizes[::-1]
-    known = all(isinstance(n, int) and n > 0 for n in (*small, *large))
-    if not known:
+    data_format = getattr(site.operation, "data_format", None) or keras.config.image_data_format()
+    sizes = [layout.spatial_size(shape, data_format) for shape in shapes]
+    if None in sizes[0] + sizes[1] or 0 in sizes[1]:
         return (1, 1)
-    return tuple(max(1, b // a) for a, b in zip(small, large, strict=True))
+    return tuple(max(1, large // small) for large, small in zip(*sizes, strict=True))
 
 
 def data_format_of(model):

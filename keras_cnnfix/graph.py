@@ -263,7 +263,7 @@ def _own(argument, copies):
         return argument
     for old, new in copies.values():
         weights = (getattr(operation, "variables", ()) for operation in (old, new))
-        for one, other in zip(*weights, strict=False):
+        for one, other in _pairs(*weights):
             if one is argument:
                 return other
     raise ValueError(
@@ -325,15 +325,25 @@ def _configured(layer):
 
 
 def _copy_weights(old, new):
+    pairs = _pairs(old.variables, new.variables)
     shapes = [[tuple(v.shape) for v in layer.variables] for layer in (old, new)]
-    if shapes[0] != shapes[1]:
+    if len(shapes[0]) != len(shapes[1]) or any(a.shape != b.shape for a, b in pairs):
         raise ValueError(
             f"fix: the config of {old.name!r} ({type(old).__name__}) must describe it. Received: "
             f"weights of shapes {shapes[0]}, and {shapes[1]} in a layer made from its config. "
             f"Mend its `get_config`."
         )
-    for variable, value in zip(new.variables, old.variables, strict=True):
+    for value, variable in pairs:
         assign(variable, value)
+
+
+def _pairs(old, new):
+    """The variables of a layer and those of its copy: by name, where one name is of one of each."""
+    named = {variable.name: variable for variable in new}
+    # A layer that is quantized before it is built has them in another order (float8, Keras 3.15).
+    if len(named) == len(new) and {variable.name for variable in old} == set(named):
+        return [(variable, named[variable.name]) for variable in old]
+    return list(zip(old, new, strict=False))
 
 
 def _copy_flags(model, copies):
@@ -349,7 +359,7 @@ def _copy_flags(model, copies):
             for one, other in zip(*(layer._flatten_layers() for layer in pair), strict=True):
                 if other.trainable != one.trainable:
                     other.trainable = one.trainable
-            for one, other in zip(*(layer.variables for layer in pair), strict=True):
+            for one, other in _pairs(*(layer.variables for layer in pair)):
                 if other.trainable != one.trainable:
                     other.trainable = one.trainable
 

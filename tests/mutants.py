@@ -391,6 +391,14 @@ MUTANTS = [
     Mutant("rules/transposed_conv.py", "r + crop - stride * d\n", "r - stride * d\n", EXACT),
     Mutant("rules/transposed_conv.py", "2 * before + 1, 2 * after", "2 * before + 1", EXACT),
     Mutant("rules/transposed_conv.py", "k < s for", "k <= s for", NEAREST),
+    Mutant("rules/transposed_conv.py", "large, taps, (0, 1)", "large, taps, (1, 0)", NEAREST),
+    Mutant("rules/transposed_conv.py", "ridge = RIDGE", "ridge = 100", NEAREST),
+    Mutant(
+        "rules/depth_to_space.py", "range(-right, left + 1)", "range(-left, right + 1)", NEAREST
+    ),
+    Mutant("rules/depth_to_space.py", '"crd": ("fyx", "fYX")', '"crd": ("yxf", "YXf")', NEAREST),
+    Mutant("rules/depth_to_space.py", "assign(layer.bias, even", "abs(even", NEAREST),
+    Mutant("rules/strided_conv.py", "math.gcd(8, channels)", "1", RETRAIN),
     Mutant("rules/low_pass.py", 'if layer.padding == "same" else 0 for axis', "for axis", RETRAIN),
     Mutant("rules/low_pass.py", "sides(window)[0] - padded // 2", "sides(window)[0]", RETRAIN),
     Mutant("rules/low_pass.py", "n - a <= k // 2", "n - a < k // 2", RETRAIN),
@@ -415,6 +423,8 @@ MUTANTS = [
     Mutant("diagnosis.py", "if value < HALF_STEP:", "if value > HALF_STEP:"),
     Mutant("diagnosis.py", "if score.share < SHARE:", "if score.share > 2:"),
     Mutant("diagnosis.py", "1 - result.agreement,", "result.agreement,"),
+    Mutant("diagnosis.py", "*found.refused]", "]"),
+    Mutant("files.py", "(is_config or packed)", "is_config", "tests/test_cli.py"),
     Mutant("files.py", 'inner.get("groups") == 1', 'inner.get("groups")'),
     Mutant("cli.py", "safe_mode=not unsafe", "safe_mode=False"),
     Mutant("cli.py", 'f.severity == "artifact"', 'f.severity == "none"'),

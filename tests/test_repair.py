@@ -155,7 +155,7 @@ def test_a_rule_of_ones_own_is_an_object():
             is_pool = isinstance(site.operation, layers.MaxPooling2D)
             return rules.Match((site,)) if is_pool else None
 
-        def rewrite(self, match):
+        def rewrite(self, match, inputs=None):
             return [(match.sites, [layers.AveragePooling2D(2, name="mean")])]
 
     fixed, report = fix(networks.classifier(), rules=["exact", Wider()])
@@ -172,7 +172,7 @@ def test_a_rule_that_fails_is_reported_and_the_others_go_on():
         def match(self, site):
             return rules.Match((site,)) if isinstance(site.operation, layers.ReLU) else None
 
-        def rewrite(self, match):
+        def rewrite(self, match, inputs=None):
             raise RuntimeError("no such thing")
 
     fixed, report = fix(networks.everything(), rules=[Fails(), "exact"])
@@ -305,3 +305,17 @@ class Batches(keras.utils.PyDataset):
 def test_images_that_the_model_does_not_take_are_an_error(images, message):
     with pytest.raises(ValueError, match="fix: " + re.escape(message)):
         fix(networks.super_resolution(), rules="upsampling", images=images)
+
+
+def test_variables_in_another_order_are_matched_by_name():
+    """A layer that was quantized to float8 after it was built, as its copy is before."""
+    dense = layers.Dense(4)
+    model = networks.filled(
+        keras.Sequential([keras.Input((8, 8, 3)), layers.MaxPooling2D(2), dense])
+    )
+    dense.quantize("float8")
+    fixed, report = fix(model, rules="downsampling")
+    assert len(report.changed) == 1
+    copy = fixed.layers[-1]
+    for name in ("kernel", "bias", "kernel_scale"):
+        np.testing.assert_array_equal(getattr(copy, name), getattr(dense, name))

@@ -83,7 +83,7 @@ class DepthToSpace(Rule):
         found = match.found
         return unevenness(phase_gains(conv.kernel, found["size"], found["channel_order"]))
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         return [(match.sites, [_layer_of(match)])]
 
 
@@ -106,7 +106,7 @@ class EvenDepthToSpace(DepthToSpace):
     becomes = "SubPixelConv(even=True)"
     artifact = "checkerboard"
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         return [(match.sites, [_layer_of(match, even=True)])]
 
 
@@ -135,7 +135,7 @@ class EvenSubPixelConv(Rule):
     def measure(self, match):
         return unevenness(phase_gains(match.sites[0].operation))
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         return [(match.sites, [other_arguments(match.sites[0].operation, even=True)])]
 
 
@@ -166,13 +166,13 @@ class SmoothSubPixelConv(DepthToSpace):
             return super().match(site)
         return None if layer.smooth else Match((site,))
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         layer = match.sites[-1].operation
         old = layer if type(layer) is SubPixelConv else _layer_of(match)
         new = other_arguments(old, smooth=self.smooth, even=False)
         kernel = ops.convert_to_numpy(ops.cast(old.effective_kernel(), "float32"))
-        matrices = map(self.along, old.kernel_size, old.size)
-        assign(new.kernel, _separably(kernel, *matrices, old.size, old.channel_order))
+        down, right = map(self.along, old.kernel_size, old.size)
+        assign(new.kernel, _separably(kernel, down, right, old.size, old.channel_order))
         return [(match.sites, [new])]
 
     def along(self, taps, size):
@@ -208,12 +208,12 @@ class ICNRSubPixelConv(SmoothSubPixelConv):
     becomes = "SubPixelConv with the start of ICNR"
     smooth = False
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         ((sites, (layer,)),) = super().rewrite(match)
         if layer.use_bias:
             bias = ops.convert_to_numpy(layer.bias)[None, None, None]
-            means = [np.full((1, s, 1, s), 1 / s) for s in layer.size]
-            even = _separably(bias, *means, layer.size, layer.channel_order)
+            down, right = (np.full((1, s, 1, s), 1 / s) for s in layer.size)
+            even = _separably(bias, down, right, layer.size, layer.channel_order)
             assign(layer.bias, even.reshape(-1))
         return [(sites, [layer])]
 

@@ -43,14 +43,14 @@ class MaxPooling(Rule):
         # The largest of a window passes every frequency on, and makes new ones.
         return aliased(np.ones((1, 1, 1)), match.sites[0].operation.strides)
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         (site,), pool = match.sites, match.sites[0].operation
         shape, window = site.input.shape, pool.pool_size
         behind = low_pass(pool, shape, window)
         if not samples_every_window(pool, shape, window):
             return [(match.sites, [other_arguments(pool, strides=(1, 1)), *behind])]
         blur = behind[-1]
-        settings = {"name": pool.name, "dtype": pool.dtype_policy}
+        settings = {"name": pool.name, "dtype": pool.dtype_policy, "trainable": pool.trainable}
         layer = MaxBlurPool2D(
             window, blur.kernel_size, pool.strides, blur.padding, pool.data_format, **settings
         )
@@ -82,13 +82,13 @@ class AveragePooling(MaxPooling):
         box = np.outer(*map(kernels.box, pool.pool_size))
         return aliased(box[..., None], pool.strides)
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         (site,), pool = match.sites, match.sites[0].operation
         sizes = layout.spatial_size(site.input.shape, pool.data_format)
         if pool.pool_size == pool.strides == (2, 2) and all(n and n % 2 == 0 for n in sizes):
             # Of an even number of taps, which lie as the window does.
             padding = "edge" if min(sizes) < 4 else "reflect"
-            settings = {"name": pool.name, "dtype": pool.dtype_policy}
+            settings = {"name": pool.name, "dtype": pool.dtype_policy, "trainable": pool.trainable}
             layer = BlurPool2D(4, 2, padding, pool.data_format, **settings)
             return [(match.sites, [layer])]
         same = other_arguments(pool, strides=(1, 1))

@@ -114,7 +114,7 @@ class Rule:
         Args:
             match: What `match` returned.
             inputs: For a rule that `fits`: what the first of its sites takes when the model is
-                asked the images that `fix` was given, a list of arrays (N, ...). Else left out.
+                asked the images that `fix` was given, a list of arrays (N, ...). Else None.
 
         Returns:
             Pairs of sites of the match, and of what is called in their place, one after the other:

@@ -70,7 +70,7 @@ class StridedConv(Rule):
         taps = keras.ops.convert_to_numpy(kernel).astype("float64")
         return aliased(taps.reshape(*taps.shape[:2], -1), conv.strides)
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         first, *others = match.sites
         conv, shape = first.operation, first.input.shape
         same = other_arguments(conv, strides=(1, 1))
@@ -99,7 +99,7 @@ class AdaptiveStridedConv(StridedConv):
     name = "adaptive"
     becomes = "stride 1, activation, AdaptiveAntiAlias"
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         conv = match.sites[0].operation
         tensor = match.sites[0].input if conv.kernel_size == (1, 1) else match.sites[0].output
         channels = tensor.shape[layout.channel_axis(conv.data_format)]

@@ -25,7 +25,29 @@ MOST_PRODUCTS = 2e11  # that the normal equations of a fit may take: some second
 RIDGE = 1e-4  # Of the mean square of what is fitted: what the images do not tell stays as it was.
 
 
-class EvenTransposedConv(Rule):
+class _TransposedConv(Rule):
+    """What `Conv2DTranspose` with strides becomes, one way or another."""
+
+    safety = Safety.NEAREST
+    finds = "Conv2DTranspose with strides"
+
+    def match(self, site):
+        conv = site.operation
+        if not is_layer(conv, "Conv2DTranspose") or conv.strides == (1, 1):
+            return None
+        refused = altered_kernel(conv) or self.unfit(conv)
+        return Refusal(refused, Match((site,))) if refused else Match((site,))
+
+    def unfit(self, conv):
+        """Why it has no form that this rule makes of it, or None."""
+        if any(k < s for k, s in zip(conv.kernel_size, conv.strides, strict=True)):
+            return f"a kernel of {conv.kernel_size} at strides={conv.strides} leaves pixels out"
+        if conv.dilation_rate != (1, 1):
+            return f"it has dilation_rate={conv.dilation_rate}"
+        return None
+
+
+class EvenTransposedConv(_TransposedConv):
     """`Conv2DTranspose` with strides: becomes `EvenConv2DTranspose`, which draws none on flats.
 
     With stride `s` each pixel of the answer is reached by the taps of one of `s * s` phases. Where
@@ -44,33 +66,18 @@ class EvenTransposedConv(Rule):
     """
 
     name = "even_transposed_conv"
-    safety = Safety.NEAREST
-    finds = "Conv2DTranspose with strides"
     becomes = "EvenConv2DTranspose"
-    artifact: str | None = "checkerboard"
-
-    def match(self, site):
-        conv = site.operation
-        if not is_layer(conv, "Conv2DTranspose") or conv.strides == (1, 1):
-            return None
-        refused = altered_kernel(conv) or self.unfit(conv)
-        return Refusal(refused, Match((site,))) if refused else Match((site,))
+    artifact = "checkerboard"
 
     def unfit(self, conv):
-        """Why it has no form that this rule makes of it, or None."""
-        if any(k < s for k, s in zip(conv.kernel_size, conv.strides, strict=True)):
-            return f"a kernel of {conv.kernel_size} at strides={conv.strides} leaves pixels out"
-        if conv.dilation_rate != (1, 1):
-            return f"it has dilation_rate={conv.dilation_rate}"
-        if self.artifact and unevenness(phase_gains(conv.kernel, conv.strides)).value <= EVEN:
-            return "its phases are even already"
-        return None
+        even = unevenness(phase_gains(conv.kernel, conv.strides)).value <= EVEN
+        return super().unfit(conv) or ("its phases are even already" if even else None)
 
     def measure(self, match):
         conv = match.sites[0].operation
         return unevenness(phase_gains(conv.kernel, conv.strides))
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         (site,), conv = match.sites, match.sites[0].operation
         layer = EvenConv2DTranspose(
             conv.filters,
@@ -83,7 +90,7 @@ class EvenTransposedConv(Rule):
         return [(match.sites, [with_weights(layer, site.input.shape, conv.kernel, conv.bias)])]
 
 
-class ResizeForTransposedConv(EvenTransposedConv):
+class ResizeForTransposedConv(_TransposedConv):
     """`Conv2DTranspose` with strides: becomes `ResizeConv2D`, on request.
 
     A resize-convolution is a transposed convolution whose kernel is convolved with a box of the
@@ -102,7 +109,6 @@ class ResizeForTransposedConv(EvenTransposedConv):
 
     name = "resize"
     becomes = "ResizeConv2D"
-    artifact = None
     fits = True
 
     def unfit(self, conv):
@@ -126,7 +132,7 @@ class ResizeForTransposedConv(EvenTransposedConv):
         return [(match.sites, [with_weights(layer, site.input.shape, kernel, bias)])]
 
 
-class SubPixelForTransposedConv(EvenTransposedConv):
+class SubPixelForTransposedConv(_TransposedConv):
     """`Conv2DTranspose` with strides: becomes `SubPixelConv`, on request.
 
     The taps of each phase become filters of their own: the same numbers, by a convolution of the
@@ -144,12 +150,11 @@ class SubPixelForTransposedConv(EvenTransposedConv):
     name = "subpixel"
     safety = Safety.EXACT
     becomes = "SubPixelConv"
-    artifact = None
 
     def unfit(self, conv):
         return super().unfit(conv) or _other_size(conv)
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         (site,), conv = match.sites, match.sites[0].operation
         old = ops.convert_to_numpy(conv.kernel)
         axes = list(zip(conv.kernel_size, conv.strides, _crops(conv), strict=True))

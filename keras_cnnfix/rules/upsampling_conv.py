@@ -77,7 +77,7 @@ class UpsamplingConv(Rule):
             },
         )
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         up, conv = match.sites[0].operation, match.sites[-1].operation
         kernel = ops.convert_to_tensor(conv.kernel)
         groups = getattr(conv, "groups", 1)

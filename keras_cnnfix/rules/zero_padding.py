@@ -48,7 +48,7 @@ class ZeroPadding(Rule):
             refused = "its kernel reaches further than the map can be mirrored"
         return Refusal(refused) if refused else Match((site,))
 
-    def rewrite(self, match):
+    def rewrite(self, match, inputs=None):
         conv = match.sites[0].operation
         layers = [self._border(conv), other_arguments(conv, padding="valid")]
         return [(match.sites, layers)]

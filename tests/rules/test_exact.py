@@ -255,7 +255,7 @@ def test_a_planted_fault_is_found_and_taken_back(fault, rule):
     class Faulty(type(right)):  # type: ignore[misc]
         name = "faulty"
 
-        def rewrite(self, match):
+        def rewrite(self, match, inputs=None):
             pairs = super().rewrite(match)
             PLANTED[fault](pairs[0][1][0])
             return pairs

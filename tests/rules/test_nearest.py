@@ -166,7 +166,7 @@ def test_a_convolution_and_a_shuffle_are_mended_as_one_layer_is(rule):
     twice, _ = fix(fix(model)[0], rules=rule)
     x = networks.inputs_of(model)
     pair = [networks.outputs_of(network, x)[0] for network in (once, twice)]
-    np.testing.assert_allclose(*pair, atol=1e-5)
+    np.testing.assert_allclose(pair[0], pair[1], atol=1e-5)
 
 
 def test_a_transposed_convolution_becomes_smooth_in_two_steps():

@@ -191,4 +191,4 @@ def test_an_adaptive_filter_starts_as_the_blur(data_format, window, filters):
     x = networks.inputs_of(model)
     pair = [networks.outputs_of(network, x)[0] for network in (fixed, blurred)]
     assert pair[0].shape == tuple(model(x).shape)
-    np.testing.assert_allclose(*pair, atol=1e-4 * np.abs(pair[1]).max())
+    np.testing.assert_allclose(pair[0], pair[1], atol=1e-4 * np.abs(pair[1]).max())
