@@ -173,6 +173,14 @@ def test_gradient_checkerboard_takes_integer_images(rng):
     assert gradient_checkerboard(model, images, 2).found
 
 
+def test_the_gradient_of_a_small_convolution_with_strides_does_not_end_the_process():
+    """As in residual branches; TensorFlow's crashes outside of a graph on some processors."""
+    shortcut = layers.Conv2D(16, 1, strides=2, padding="same", use_bias=False)
+    model = keras.Sequential([keras.Input((60, 60, 8)), shortcut])
+    images = np.random.default_rng(0).normal(size=(2, 60, 60, 8)).astype("float32")
+    assert gradient_checkerboard(model, images, 2).share > 0.3
+
+
 @pytest.mark.parametrize(
     ("shape", "settings", "message"),
     [

@@ -28,10 +28,16 @@ def gradient(function, x, loss):
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = value(x)
-        return tape.gradient(y, x)
+        def traced(x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = value(x)
+            return tape.gradient(y, x)
+
+        # Outside of a graph the gradient of a 1x1 convolution with strides, of 8 to 16 channels at
+        # 60 x 60 pixels, ends the process (oneDNN of TensorFlow 2.21, processors with AVX-512).
+        is_model = isinstance(function, keras.Model)
+        return tf.function(traced, autograph=False)(x) if is_model else traced(x)
     if keras.backend.backend() == "jax":
         import jax
 
