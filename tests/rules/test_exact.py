@@ -264,3 +264,14 @@ def test_a_planted_fault_is_found_and_taken_back(fault, rule):
     assert not report.changed
     assert "taken back" in report.failed[0].reason
     assert_same(model, fixed, tolerance=0)
+
+
+def test_a_convolution_whose_answer_is_needed_elsewhere_is_left():
+    inputs = keras.Input((8, 8, 3))
+    features = layers.Conv2D(12, 3, padding="same")(inputs)
+    large = ops.depth_to_space(features, 2, data_format="channels_last")
+    model = networks.filled(keras.Model(inputs, [large, layers.ReLU()(features)]))
+    fixed, report = fix(model)
+    assert not report.changed
+    assert "not from one Conv2D alone" in report.left[0].reason
+    assert_same(model, fixed)

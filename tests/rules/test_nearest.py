@@ -201,6 +201,9 @@ def test_a_resize_convolution_is_fitted_to_images(data_format, use_bias):
     # A small step in any direction is no nearer.
     least, (layer,) = distance(fitted), fitted.layers[1].layers
     weights = [ops.convert_to_numpy(weight) for weight in layer.weights]
+    before = [ops.convert_to_numpy(weight) for weight in blind.layers[1].layers[0].weights]
+    layer.set_weights([w + 0.2 * (w - b) for w, b in zip(weights, before, strict=True)])
+    assert distance(fitted) > least
     for seed in range(4):
         rng = np.random.default_rng(seed)
         layer.set_weights([w + 0.1 * rng.normal(size=w.shape) for w in weights])
