@@ -19,7 +19,10 @@ from benchmarks import even, memory, models, regret, single_layers
 from benchmarks.timing import ROUNDS, compiled, compiler, finish, gradient, race
 from keras_cnnfix.ops import backend, resize_conv
 
-TOLERANCE = 1e-4  # A gradient sums 1e5 numbers in float32: rounding alone makes 2e-5.
+TOLERANCE = 2e-5
+# Of a layer at 8 images of 128 x 128 pixels, the gradient for the kernel sums 1e5 numbers in
+# float32: 1e5 ** 0.5 * 6e-8 = 2e-5 for each of two competitors.
+GRADIENT_TOLERANCE = 5e-5
 DECODERS = [
     # stages, kernel size, size, batch, with batch normalization
     ("dcgan", 3, 2, 32, False),
@@ -157,9 +160,9 @@ def _assert_equal_steps(stages, options, title):
             _assert_close(ours, other, title)
 
 
-def _assert_close(actual, expected, title):
+def _assert_close(actual, expected, title, tolerance=TOLERANCE):
     worst, scale = np.abs(actual - expected).max(), np.abs(expected).max()
-    if not worst <= TOLERANCE * scale:
+    if not worst <= tolerance * scale:
         raise AssertionError(f"{title}: the competitors differ by {worst:.2g} of {scale:.2g}")
 
 
@@ -171,7 +174,8 @@ def run_layers(rounds):
         x = ops.convert_to_tensor(rng.normal(size=image_shape).astype("float32"))
         scale = np.prod(kernel_shape[:3]) ** -0.5
         w = ops.convert_to_tensor((scale * rng.normal(size=kernel_shape)).astype("float32"))
-        for step, wrap in (("forward", compiled), ("gradient", gradient)):
+        steps = (("forward", compiled, TOLERANCE), ("gradient", gradient, GRADIENT_TOLERANCE))
+        for step, wrap, tolerance in steps:
             functions = {name: wrap(function) for name, function in competitors.items()}
             results = {
                 name: _arrays(function(x, w))
@@ -180,7 +184,7 @@ def run_layers(rounds):
             }
             for result in results.values():
                 for a, b in zip(result, results["ours"], strict=True):
-                    _assert_close(b, a, title)
+                    _assert_close(b, a, title, tolerance)
             calls = {name: _call(function, x, w) for name, function in functions.items()}
             figures[f"{title}, {step}"] = race(calls, rounds)
             _show(f"{title}, {step}", figures[f"{title}, {step}"])

@@ -304,28 +304,34 @@ def _of_layers(model):
         return [], [Note("layers", text)]
     findings, notes = [], []
     found = all_matches(model, chosen("diagnose", "all"))
-    for rule, match in [*found.matches, *found.refused]:
-        path = path_of(match)
-        measure = rule.measure(match)
-        mended = (rule, match) in found.matches
+    for rule, match in found.matches:
         if rule.artifact is None:
-            if mended:
-                text = f"{path}: {rule.becomes} gives the same in less time: fix(model)"
-                notes.append(Note("speed", text))
-        elif measure is not None and measure.value >= measure.threshold:
-            verb = "can draw a checkerboard" if rule.artifact == "checkerboard" else "can alias"
-            what = f"{path} {verb}: {measure.value:.2%} of its {measure.what}"
-            fix = {"rules": group_of(rule), "safety": str(rule.safety)} if mended else None
-            layer = match.sites[0].path if rule.artifact == "aliasing" else path
-            limits = measure.value, measure.threshold, measure.reason
-            found_here = Finding(what, layer, rule.name, *limits, RISK, fix)
-            if found_here not in findings:  # A layer that is called twice.
-                findings.append(found_here)
+            text = f"{path_of(match)}: {rule.becomes} gives the same in less time: fix(model)"
+            notes.append(Note("speed", text))
+    risks = [_risk(rule, match, True) for rule, match in found.matches]
+    risks += [_risk(rule, match, False) for rule, match in found.refused]
+    for risk in risks:
+        if risk is not None and risk not in findings:  # A layer may be called twice.
+            findings.append(risk)
     notes += [
         Note("layers", f"{left.layer}: left by {left.rule}: {left.reason}") for left in found.left
     ]
     notes += [Note("layers", f"{left.layer}: {left.reason}") for left in hidden_layers(model)]
     return findings, notes
+
+
+def _risk(rule, match, mended):
+    """The finding that the weights of a match make, or None."""
+    measure = None if rule.artifact is None else rule.measure(match)
+    if measure is None or measure.value < measure.threshold:
+        return None
+    path = path_of(match)
+    verb = "can draw a checkerboard" if rule.artifact == "checkerboard" else "can alias"
+    what = f"{path} {verb}: {measure.value:.2%} of its {measure.what}"
+    layer = match.sites[0].path if rule.artifact == "aliasing" else path
+    limits = measure.value, measure.threshold, measure.reason
+    fix = {"rules": group_of(rule), "safety": str(rule.safety)} if mended else None
+    return Finding(what, layer, rule.name, *limits, RISK, fix)
 
 
 def _of_flats(model, probe, findings):

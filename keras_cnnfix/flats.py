@@ -64,7 +64,7 @@ def answer_to_flats(model, x, data_format):
     for least in (LEAST_SIDE, 1):
         try:
             flattenings = [_Flattening(place, least, data_format) for place in PLACES]
-            found = [_images(_run(model, x, flat)) for flat in flattenings]
+            found = [_images(_asked(model, x, flat)) for flat in flattenings]
         except Exception as error:
             reason = f"its layers cannot be asked one by one ({type(error).__name__})"
             continue
@@ -83,32 +83,31 @@ def _images(values):
     return ops.convert_to_numpy(ops.cast(largest.tensor, "float32")), largest.period
 
 
-def _run(model, tensors, flat):
-    values = {
-        id(symbol): given if isinstance(given, _Value) else _Value(ops.cast(given, symbol.dtype))
-        for symbol, given in zip(model.inputs, tensors, strict=True)
-    }
-    for site in graph.sites(model):
-        taken = [values[id(tensor)] for tensor in site.node.input_tensors]
-        if any(max(value.period) > 1 for value in taken):
-            taken = [flat(value) for value in taken]
+def _asked(model, tensors, flat):
+    pairs = zip(model.inputs, tensors, strict=True)
+    values = [_Value(ops.cast(tensor, symbol.dtype)) for symbol, tensor in pairs]
+    return graph.walked(model, values, lambda site, taken: _answers(site, taken, flat))
+
+
+def _answers(site, taken, flat):
+    if any(max(value.period) > 1 for value in taken):
+        taken = [flat(value) for value in taken]
+    answers = _call(site, taken, flat)
+    if max(answers[0].period) == 1 and _grows(taken, answers, flat.data_format) != (1, 1):
+        taken = [flat(value) for value in taken]
         answers = _call(site, taken, flat)
-        if max(answers[0].period) == 1 and _grows(taken, answers, flat.data_format) != (1, 1):
-            taken = [flat(value) for value in taken]
-            answers = _call(site, taken, flat)
-            for value in answers:
-                value.period = _grows(taken, answers, flat.data_format)
-        elif max(answers[0].period) > 1 and not graph.is_graph(site.operation):
-            ratio = _grows(taken, answers, flat.data_format)
-            for value in answers:
-                value.period = tuple(a * b for a, b in zip(value.period, ratio, strict=True))
-        values.update(zip(map(id, site.node.outputs), answers, strict=True))
-    return [values[id(tensor)] for tensor in model.outputs]
+        for value in answers:
+            value.period = _grows(taken, answers, flat.data_format)
+    elif max(answers[0].period) > 1 and not graph.is_graph(site.operation):
+        ratio = _grows(taken, answers, flat.data_format)
+        for value in answers:
+            value.period = tuple(a * b for a, b in zip(value.period, ratio, strict=True))
+    return answers
 
 
 def _call(site, taken, flat):
     if graph.is_graph(site.operation):
-        return _run(site.operation, taken, flat)
+        return graph.walked(site.operation, taken, lambda inner, x: _answers(inner, x, flat))
     answers = keras.tree.flatten(site(*(value.tensor for value in taken)))
     period = tuple(map(max, zip(*(value.period for value in taken), strict=True)))
     return [_Value(answer, period) for answer in answers]

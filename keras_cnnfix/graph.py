@@ -147,25 +147,37 @@ def taken_by(model, x, wanted):
         Dict of the tensors that each of `wanted` takes: a list, of one for each time it is reached.
     """
     found: dict = {site: [] for site in wanted}
-    _run(model, keras.tree.flatten(x), {id(site.node): site for site in wanted}, found)
+    by_node = {id(site.node): found[site] for site in wanted}
+
+    def asked(model, tensors):
+        pairs = zip(model.inputs, tensors, strict=True)
+        return walked(model, [keras.ops.cast(x, symbol.dtype) for symbol, x in pairs], answers)
+
+    def answers(site, tensors):
+        if id(site.node) in by_node:
+            by_node[id(site.node)] += tensors
+        if is_graph(site.operation):
+            return asked(site.operation, tensors)
+        return keras.tree.flatten(site(*tensors))
+
+    if wanted:
+        asked(model, keras.tree.flatten(x))
     return found
 
 
-def _run(model, tensors, wanted, found):
-    values = {
-        id(symbol): keras.ops.cast(tensor, symbol.dtype)
-        for symbol, tensor in zip(model.inputs, tensors, strict=True)
-    }
+def walked(model, values, answers):
+    """What a graph answers, one call after the other.
+
+    Args:
+        model: A graph (`is_graph`).
+        values: What it takes: a list, of whatever `answers` understands.
+        answers: Function of a site and of the list of what it takes, to the list of its answers.
+    """
+    known = dict(zip(map(id, model.inputs), values, strict=True))
     for site in sites(model):
-        taken = [values[id(tensor)] for tensor in site.node.input_tensors]
-        if id(site.node) in wanted:
-            found[wanted[id(site.node)]] += taken
-        if is_graph(site.operation):
-            answers = _run(site.operation, taken, wanted, found)
-        else:
-            answers = keras.tree.flatten(site(*taken))
-        values.update(zip(map(id, site.node.outputs), answers, strict=True))
-    return [values[id(tensor)] for tensor in model.outputs]
+        taken = [known[id(tensor)] for tensor in site.node.input_tensors]
+        known.update(zip(map(id, site.node.outputs), answers(site, taken), strict=True))
+    return [known[id(tensor)] for tensor in model.outputs]
 
 
 def inner_layers(operation):

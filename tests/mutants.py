@@ -423,7 +423,7 @@ MUTANTS = [
     Mutant("diagnosis.py", "if value < HALF_STEP:", "if value > HALF_STEP:"),
     Mutant("diagnosis.py", "if score.share < SHARE:", "if score.share > 2:"),
     Mutant("diagnosis.py", "1 - result.agreement,", "result.agreement,"),
-    Mutant("diagnosis.py", "*found.refused]", "]"),
+    Mutant("diagnosis.py", "in found.refused]", "in ()]"),
     Mutant("files.py", "(is_config or packed)", "is_config", "tests/test_cli.py"),
     Mutant("files.py", 'inner.get("groups") == 1', 'inner.get("groups")'),
     Mutant("cli.py", "safe_mode=not unsafe", "safe_mode=False"),

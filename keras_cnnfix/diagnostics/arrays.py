@@ -61,9 +61,7 @@ def batches(owner, images, labels, data_format):
     count = 0
     for batch in images:
         count += 1
-        labels = None
-        if isinstance(batch, (tuple, list)):
-            batch, labels = (*batch, None)[:2]
+        batch, labels = _with_labels(batch)
         if not hasattr(batch, "shape"):
             raise ValueError(
                 f"{owner}: `images` must give batches of images, or tuples (images, labels). "
@@ -115,7 +113,7 @@ def first_batches(owner, images, batch_size, most=None):
         # A PyDataset has no end of its own.
         ends = [n for n in (most, length(images)) if n is not None]
         for batch in itertools.islice(images, min(ends, default=None)):
-            batch, labels = (*batch, None)[:2] if isinstance(batch, tuple | list) else (batch, None)
+            batch, labels = _with_labels(batch)
             yield keras.tree.map_structure(_as_given, batch), labels
             count += 1
     if not count:
@@ -151,8 +149,13 @@ def not_taken(owner, images, error):
     )
 
 
+def _with_labels(batch):
+    """The images and the labels of what gives batches, None where it gives images alone."""
+    return (*batch, None)[:2] if isinstance(batch, tuple | list) else (batch, None)
+
+
 def _as_given(x):
-    return np.asarray(keras.ops.convert_to_numpy(x))
+    return x if isinstance(x, np.ndarray) else np.asarray(keras.ops.convert_to_numpy(x))
 
 
 def length(source):
@@ -247,8 +250,7 @@ def without_border(owner, images, border):
 
 
 def _as_array(images):
-    if not isinstance(images, np.ndarray):
-        images = keras.ops.convert_to_numpy(images)
+    images = _as_given(images)
     # NumPy has no arithmetic of its own for bfloat16, and little room in float16.
     exact = images.dtype in ("float32", "float64")
     return images if exact else images.astype("float32")

@@ -166,6 +166,12 @@ class SmoothSubPixelConv(DepthToSpace):
             return super().match(site)
         return None if layer.smooth else Match((site,))
 
+    def measure(self, match):
+        layer = match.sites[-1].operation
+        if type(layer) is SubPixelConv:
+            return unevenness(phase_gains(layer))
+        return super().measure(match)
+
     def rewrite(self, match, inputs=None):
         layer = match.sites[-1].operation
         old = layer if type(layer) is SubPixelConv else _layer_of(match)
@@ -212,7 +218,7 @@ class ICNRSubPixelConv(SmoothSubPixelConv):
         ((sites, (layer,)),) = super().rewrite(match)
         if layer.use_bias:
             bias = ops.convert_to_numpy(layer.bias)[None, None, None]
-            down, right = (np.full((1, s, 1, s), 1 / s) for s in layer.size)
+            down, right = (self.along(1, s) for s in layer.size)
             even = _separably(bias, down, right, layer.size, layer.channel_order)
             assign(layer.bias, even.reshape(-1))
         return [(sites, [layer])]

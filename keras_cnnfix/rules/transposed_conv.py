@@ -70,8 +70,10 @@ class EvenTransposedConv(_TransposedConv):
     artifact = "checkerboard"
 
     def unfit(self, conv):
+        if reason := super().unfit(conv):
+            return reason
         even = unevenness(phase_gains(conv.kernel, conv.strides)).value <= EVEN
-        return super().unfit(conv) or ("its phases are even already" if even else None)
+        return "its phases are even already" if even else None
 
     def measure(self, match):
         conv = match.sites[0].operation

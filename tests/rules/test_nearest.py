@@ -140,7 +140,6 @@ def test_a_smooth_sub_pixel_convolution_is_fitted_by_least_squares(order, taps, 
     kernel = ops.convert_to_numpy(layer.kernel)
     for seed in range(3):
         step = np.random.default_rng(seed).normal(size=kernel.shape)
-        # A step that the filter takes away again is none.
         layer.kernel.assign(kernel + 0.05 * step)
         assert distance() > least
 
