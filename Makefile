@@ -4,6 +4,7 @@
 #   make demo                  trains the style-transfer example and writes a picture, on TensorFlow
 #   make test                  linter, type checker, and the tests on every backend
 #   make mutants               breaks the package in some seventy places: does a test see each?
+#   make fuzz                  thousands of random configurations of each layer, on every backend
 #   make gallery               runs every example at its defaults, for docs/gallery.md (hours)
 #   make bench                 times the layers against what is used today, on every backend
 #   make demo BACKEND=jax      on one backend of your choice: tensorflow, jax or torch
@@ -28,7 +29,7 @@ GALLERY_BACKEND := $(or $(BACKEND),jax)
 MUTANTS_BACKEND := $(or $(BACKEND),torch)
 TEST_BACKENDS := $(or $(BACKEND),$(BACKENDS))
 
-.PHONY: demo test mutants gallery bench lint clean
+.PHONY: demo test mutants fuzz gallery bench lint clean
 
 demo: $(VENV)/.ready-$(DEMO_BACKEND)
 	KERAS_BACKEND=$(DEMO_BACKEND) $(RUN) examples/style_transfer.py --networks transposed resize even4 --steps 200 --out out/demo
@@ -40,6 +41,8 @@ test: lint $(addprefix test-,$(TEST_BACKENDS))
 
 mutants: $(VENV)/.ready-$(MUTANTS_BACKEND)
 	$(RUN) tests/mutants.py --backend $(MUTANTS_BACKEND)
+
+fuzz: $(addprefix fuzz-,$(TEST_BACKENDS))
 
 bench: $(addprefix bench-,$(TEST_BACKENDS))
 
@@ -54,6 +57,10 @@ lint: $(addprefix $(VENV)/.ready-,$(TEST_BACKENDS))
 $(addprefix test-,$(BACKENDS)): test-%: $(VENV)/.ready-%
 	@echo "== pytest on $* =="
 	KERAS_BACKEND=$* $(RUN) -m pytest -n 2 --dist loadgroup
+
+.PHONY: $(addprefix fuzz-,$(BACKENDS))
+$(addprefix fuzz-,$(BACKENDS)): fuzz-%: $(VENV)/.ready-%
+	PYTHONPATH=tests KERAS_BACKEND=$* $(RUN) -m fuzz
 
 .PHONY: $(addprefix bench-,$(BACKENDS))
 $(addprefix bench-,$(BACKENDS)): bench-%: $(VENV)/.ready-%

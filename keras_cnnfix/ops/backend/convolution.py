@@ -157,15 +157,19 @@ def _one_image_of_odd_sides(images, size):
 def _torch_conv2d(x, kernel, strides, groups, data_format):
     import torch
 
-    kernel = kernel.permute(3, 2, 0, 1)
-    if kernel.shape[0] == 1:
-        # The gradient of one image and one filter, where PyTorch has one thread: "slow_conv2d:
-        # grad_weight must be contiguous", as for `keras.layers.Conv2D(1, 3)` (PyTorch 2.13).
-        kernel = kernel.contiguous()
+    kernel = _torch_kernel(kernel)
     permuted = data_format == "channels_last"
     x = x.permute(0, 3, 1, 2) if permuted else x
     y = torch.nn.functional.conv2d(x, kernel, stride=strides, groups=groups)
     return y.permute(0, 2, 3, 1) if permuted else y
+
+
+def _torch_kernel(kernel):
+    kernel = kernel.permute(3, 2, 0, 1)
+    # Of a view of one filter, or of one channel where the convolution is transposed, there is no
+    # gradient for one image, in float64 for none: "grad_weight must be contiguous", as for
+    # `keras.layers.Conv2D(1, 3)` and `Conv2DTranspose(2, 2)` of one channel (PyTorch 2.13).
+    return kernel.contiguous() if kernel.shape[0] == 1 else kernel
 
 
 def _torch_conv_transpose2d(x, kernel, bias, strides, crops, data_format):
@@ -183,7 +187,7 @@ def _torch_conv_transpose2d(x, kernel, bias, strides, crops, data_format):
         added[0] += 1  # Cropped again, which moves nothing.
     y = torch.nn.functional.conv_transpose2d(
         x,
-        kernel.permute(3, 2, 0, 1),
+        _torch_kernel(kernel),
         bias,
         stride=strides,
         padding=padding,
