@@ -181,7 +181,7 @@ class AdaptiveAntiAlias(KernelLayer):
     def compute_output_shape(self, input_shape):
         batch, size, channels = self.split_shape(input_shape)
         checks.divisible_channels(self.owner, channels, self.groups)
-        self.check_border(size)
+        self.check_size(size)
         size = layout.kept(size, self.strides)
         return layout.image_shape(batch, size, channels, self.data_format)
 

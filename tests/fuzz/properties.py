@@ -85,7 +85,12 @@ def _model(configuration):
 
 
 def _run(layer, images):
-    return keras.ops.convert_to_numpy(at_once(layer)(images))
+    return keras.ops.convert_to_numpy(_answer(layer, images))
+
+
+def _answer(layer, images):
+    """In one piece, unless the state of a draw would leave a trace on JAX."""
+    return (layer if getattr(layer, "seed_generator", None) else at_once(layer))(images)
 
 
 def _answers_as_it_says(configuration, model, images):
@@ -96,7 +101,7 @@ def _answers_as_it_says(configuration, model, images):
     expected = (n, channels, height, width) if first else (n, height, width, channels)
     assert layer.compute_output_shape(tuple(images.shape)) == expected
     assert model.output_shape == (None, *expected[1:])
-    y = at_once(layer)(images)
+    y = _answer(layer, images)
     assert tuple(y.shape) == expected
     assert keras.backend.standardize_dtype(y.dtype) == model.output.dtype == layer.compute_dtype
     unknown = [None] * 4
