@@ -1,7 +1,6 @@
 """The same seed gives the same numbers: again, in another process, after a reload, exported."""
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -43,7 +42,7 @@ def numbers():
             model.save(Path(folder) / "model.keras")
             loaded = keras.saving.load_model(Path(folder) / "model.keras")
         found[f"{distribution} reloaded"] = keras.ops.convert_to_numpy(loaded(images))
-        for jit in (False, True):
+        for jit in (False, True) if distribution == "normal" else ():
             loaded = keras.models.clone_model(model)
             loaded.set_weights(model.get_weights())
             loaded.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=jit and _can_jit())
@@ -77,12 +76,16 @@ def test_the_same_seed_gives_the_same_numbers_in_another_process(tmp_path):
         "np.savez(sys.argv[1], **test_determinism.numbers())"
     )
     paths = [ROOT, ROOT / "tests", ROOT / "tests" / "layers"]
-    command = [sys.executable, "-c", code, tmp_path / "numbers.npz", *paths]
-    subprocess.run(list(map(str, command)), check=True, env={**os.environ})
-    once, again = np.load(tmp_path / "numbers.npz"), numbers()
-    assert set(once.files) == set(again)
-    for name, array in again.items():
-        np.testing.assert_array_equal(once[name], array, err_msg=name)
+    command = list(map(str, [sys.executable, "-c", code, "numbers.npz", *paths]))
+    runs = []
+    for name in ("once", "again"):
+        (tmp_path / name).mkdir()
+        runs.append(subprocess.Popen(command, cwd=tmp_path / name))
+    assert [run.wait() for run in runs] == [0, 0]
+    once, again = (np.load(tmp_path / name / "numbers.npz") for name in ("once", "again"))
+    assert once.files == again.files
+    for name in once.files:
+        np.testing.assert_array_equal(once[name], again[name], err_msg=name)
     for distribution in ("normal", "uniform"):
         # A reload starts at the first draw again, as does each of the ways, without XLA.
         first = again[f"{distribution} eager"]
