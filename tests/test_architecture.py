@@ -9,6 +9,7 @@ import keras_cnnfix
 
 PACKAGE = Path(keras_cnnfix.__file__).parent
 FLOORS = {
+    "typing": -1,
     "checks": 0,
     "tables": 0,
     "ops": 1,
