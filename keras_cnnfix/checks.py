@@ -7,7 +7,7 @@ function that the user called.
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from fractions import Fraction
 from numbers import Integral, Real
 from typing import Any, TypeVar, get_args
@@ -245,13 +245,23 @@ def border_rules(
 def border(owner: str, sizes: Sizes, pads: Pads, mode: Padding, name: str = "padding") -> None:
     """Raises where a border is deeper than the image that it is taken from.
 
+    Args:
+        sizes: As `size` takes them.
+        pads, mode, name: As `border_rules` takes them.
+    """
+    size(sizes, border_rules(owner, pads, mode, name))
+
+
+def size(sizes: Sizes, rules: Sequence[tuple[int, str]]) -> None:
+    """Raises where an image is smaller than its rules allow.
+
     An unknown size (None, or a tensor) passes here: a graph asserts it when it runs.
 
     Args:
-        sizes: Height and width, in pixels, of the image that is padded.
-        pads, mode, name: As `border_rules` takes them.
+        sizes: Height and width, in pixels.
+        rules: For height and width, as `border_rules` returns them.
     """
-    for n, (least, message) in zip(sizes, border_rules(owner, pads, mode, name), strict=True):
+    for n, (least, message) in zip(sizes, rules, strict=True):
         if isinstance(n, int) and n < least:
             raise ValueError(message.format(received=n))
 

@@ -394,7 +394,7 @@ def nib(
     channel is added to every channel.
     """
     x, noise = np.asarray(x, np.float64), np.asarray(noise, np.float64)
-    pair = {"symmetric": (x + noise, x - noise), "concat": (x, noise)}[mode]
+    pair = (x + noise, x - noise) if mode == "symmetric" else (x, noise)
     z = np.concatenate(pair, axis=-1)
     return z if kernel is None else conv2d(_pad_for(z, kernel.shape[:2], padding), kernel, bias)
 

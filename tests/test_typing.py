@@ -129,6 +129,6 @@ def test_the_names_of_rules_are_those_that_fix_takes():
 
 
 def _run(folder, *command, **environment):
-    command = [sys.executable, *map(str, command)]
     env = {**os.environ, **{name: str(value) for name, value in environment.items()}}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    words = [sys.executable, *map(str, command)]
+    return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True)

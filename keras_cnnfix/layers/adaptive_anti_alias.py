@@ -180,6 +180,9 @@ class AdaptiveAntiAlias(KernelLayer):
         x = pad2d(inputs, kernels.border_of(self.kernel_size), self.padding, self.data_format)
         kernel = ops.convert_to_tensor(self.kernel)
         logits = backend.conv2d(x, kernel, self.strides, 1, self.data_format)
+        if self.compute_dtype == "float16":
+            # Sums beyond its range would be infinite, and their softmax not a number.
+            logits = ops.clip(logits, -65504, 65504)
         if self.normalizer is not None:
             logits = self.normalizer(logits, training=training)
         else:
@@ -197,7 +200,7 @@ class AdaptiveAntiAlias(KernelLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, size, channels = self.split_shape(input_shape)
         checks.divisible_channels(self.owner, channels, self.groups)
-        self.check_border(size)
+        self.check_size(size)
         size = layout.kept(size, self.strides)
         return layout.image_shape(batch, size, channels, self.data_format)
 

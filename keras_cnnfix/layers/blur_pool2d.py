@@ -82,7 +82,7 @@ class BlurPool2D(ImageLayer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, size, channels = self.split_shape(input_shape)
-        self.check_border(size)
+        self.check_size(size)
         return layout.image_shape(
             batch, layout.kept(size, self.strides), channels, self.data_format
         )

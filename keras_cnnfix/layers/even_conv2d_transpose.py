@@ -167,6 +167,20 @@ class EvenConv2DTranspose(ConvLayer):
         pads = border_of(self.kernel_size, self.strides, self._crops)
         return pads, self.border, "border"
 
+    def size_rules(self) -> list[list[tuple[int, str]]]:
+        """Of one pixel an even kernel with `output_padding=0` leaves nothing."""
+        rules = []
+        for side, k, s, crop in zip(
+            ("height", "width"), self.kernel_size, self.strides, self._crops, strict=True
+        ):
+            message = (
+                f"{self.owner}: `inputs` must leave a pixel: {k} taps, strides={s}, "
+                f"padding={self.padding!r} and output_padding=0 need a {side} of at least 2. "
+                f"Received: {side}={{received}}. Use another `kernel_size` or output_padding=None."
+            )
+            rules.append((0 if k > sum(crop) else 2, message))
+        return [rules, *super().size_rules()]
+
     def build(self, input_shape: Shape) -> None:
         channels = self.known_channels(input_shape)
         self.compute_output_shape(input_shape)
@@ -196,7 +210,7 @@ class EvenConv2DTranspose(ConvLayer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, size, _ = self.split_shape(input_shape)
-        self.check_border(size)
+        self.check_size(size)
         size = tuple(
             None if n is None else (n - 1) * s + k - sum(crop)
             for n, s, k, crop in zip(size, self.strides, self.kernel_size, self._crops, strict=True)

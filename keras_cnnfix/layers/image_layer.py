@@ -19,7 +19,7 @@ class ImageLayer(keras.layers.Layer):
     begins `call` with `inputs = self.check_inputs(inputs)`: so a model is checked when it is put
     together as well as when it runs, on each backend with the same message. Where it takes a
     border from the image, it defines `needed_border`, and `bordered_size` if that is not the
-    input's.
+    input's; where it asks for more, `size_rules`.
 
     Args:
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's configured one.
@@ -56,6 +56,12 @@ class ImageLayer(keras.layers.Layer):
         """
         return NO_BORDER
 
+    def size_rules(self) -> list[list[tuple[int, str]]]:
+        """What the layer asks of the size of the image that is bordered: pairs (height, width) of
+        rules, as `checks.border_rules` gives them.
+        """
+        return [checks.border_rules(self.owner, *self.needed_border)]
+
     def bordered_size(self, size: Sizes) -> Sizes:
         """Height and width of the image that is bordered, for inputs of `size`."""
         return size
@@ -91,9 +97,8 @@ class ImageLayer(keras.layers.Layer):
         size = self.bordered_size(layout.spatial_size(shape, self.data_format))
         rules = [
             (n >= least, message, n)
-            for n, (least, message) in zip(
-                size, checks.border_rules(self.owner, *self.needed_border), strict=True
-            )
+            for pair in self.size_rules()
+            for n, (least, message) in zip(size, pair, strict=True)
             if least
         ]
         if self.input_channels is not None:
@@ -102,9 +107,10 @@ class ImageLayer(keras.layers.Layer):
         known = layout.image_shape(None, (None, None), self.input_channels, self.data_format)
         return backend.asserted(inputs, rules, known)
 
-    def check_border(self, size: Sizes) -> None:
-        """Raises where the border is deeper than the image, for inputs of `size`."""
-        checks.border(self.owner, self.bordered_size(size), *self.needed_border)
+    def check_size(self, size: Sizes) -> None:
+        """Raises where the image is too small, for inputs of `size`."""
+        for pair in self.size_rules():
+            checks.size(self.bordered_size(size), pair)
 
     def split_shape(self, input_shape: Shape) -> tuple[Any, Sizes, Any]:
         """Batch, (height, width) and channels of `input_shape`; unknown ones are None."""

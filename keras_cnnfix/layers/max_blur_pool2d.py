@@ -14,7 +14,6 @@ from keras_cnnfix.typing import (
     IntOrPair,
     Padding,
     PlainLayerSettings,
-    Shape,
     Tensor,
 )
 
@@ -71,11 +70,12 @@ class MaxBlurPool2D(BlurPool2D):
         highest = max_filter2d(inputs, self.pool_size, self.padding, self.data_format)
         return blur_pool2d(highest, self.kernel_size, self.strides, self.padding, self.data_format)
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def size_rules(self) -> list[list[tuple[int, str]]]:
+        rules = super().size_rules()
         if self.padding == "wrap":
-            _, size, _ = self.split_shape(input_shape)
-            checks.border(self.owner, size, kernels.border_of(self.pool_size), "wrap")
-        return super().compute_output_shape(input_shape)
+            window = kernels.border_of(self.pool_size)
+            rules.insert(0, checks.border_rules(self.owner, window, "wrap"))
+        return rules
 
     def get_config(self) -> Config:
         return {**super().get_config(), "pool_size": self.pool_size}

@@ -285,7 +285,7 @@ class NIB(ConvLayer):
                 f"input channels. Use noise_channels=None."
             )
         batch, size, _ = self.split_shape(input_shape)
-        self.check_border(size)
+        self.check_size(size)
         filters = self._noisy_channels(channels) if self.filters is None else self.filters
         return layout.image_shape(batch, size, filters, self.data_format)
 

@@ -83,7 +83,7 @@ class Padding2D(ImageLayer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, size, channels = self.split_shape(input_shape)
-        self.check_border(size)
+        self.check_size(size)
         size = tuple(
             None if n is None else n + sum(pad) for n, pad in zip(size, self.padding, strict=True)
         )

@@ -176,7 +176,7 @@ class ResizeConv2D(ConvLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, size, channels = self.split_shape(input_shape)
         checks.divisible_channels(self.owner, channels, self.groups)
-        self.check_border(size)
+        self.check_size(size)
         return layout.image_shape(batch, self.bordered_size(size), self.filters, self.data_format)
 
     def get_config(self) -> Config:

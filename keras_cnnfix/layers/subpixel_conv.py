@@ -186,7 +186,7 @@ class SubPixelConv(ConvLayer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, size, _ = self.split_shape(input_shape)
-        self.check_border(size)
+        self.check_size(size)
         size = tuple(n if n is None else n * s for n, s in zip(size, self.size, strict=True))
         return layout.image_shape(batch, size, self.filters, self.data_format)
 

@@ -70,6 +70,7 @@ def _images(configuration):
 def _model(configuration):
     """A model of the layer alone, with weights that are not those of the start."""
     layer, settings, (_, height, width, channels) = configuration
+    keras.utils.set_random_seed(5)
     shape = (height, width, channels)
     if settings["data_format"] == "channels_first":
         shape = (channels, height, width)
@@ -85,7 +86,12 @@ def _model(configuration):
 
 
 def _run(layer, images):
-    return keras.ops.convert_to_numpy(at_once(layer)(images))
+    return keras.ops.convert_to_numpy(_answer(layer, images))
+
+
+def _answer(layer, images):
+    """In one piece, unless the state of a draw would leave a trace on JAX."""
+    return (layer if getattr(layer, "seed_generator", None) else at_once(layer))(images)
 
 
 def _answers_as_it_says(configuration, model, images):
@@ -96,7 +102,7 @@ def _answers_as_it_says(configuration, model, images):
     expected = (n, channels, height, width) if first else (n, height, width, channels)
     assert layer.compute_output_shape(tuple(images.shape)) == expected
     assert model.output_shape == (None, *expected[1:])
-    y = at_once(layer)(images)
+    y = _answer(layer, images)
     assert tuple(y.shape) == expected
     assert keras.backend.standardize_dtype(y.dtype) == model.output.dtype == layer.compute_dtype
     unknown = [None] * 4
@@ -134,7 +140,8 @@ def _function(model):
 
     def answer(images, *values):
         y, _ = model.stateless_call(list(values), constants, images)
-        return keras.ops.cast(y, "float32")
+        # Of the squares whose sum is derived, the mean: of many, half precision would overflow.
+        return keras.ops.cast(y, "float32") / np.sqrt(np.prod(y.shape), dtype="float32")
 
     return answer, [v.value for v in model.trainable_variables]
 
@@ -165,7 +172,9 @@ def _every_form_is_plain(configuration, model, images, y, found):
     twin.set_weights(model.layers[-1].get_weights())
     plain = keras.Model(model.input, twin(model.input))
     expected = _finite_gradients(configuration, plain, images)
-    assert_close(y, _run(twin, images), 1e-5)
+    # Sums of as many products, in another order.
+    tolerance = 1e-5 * max(1, (configuration.images[3] / 100) ** 0.5)
+    assert_close(y, _run(twin, images), tolerance)
     for one, other in zip(found, expected, strict=True):
         assert_close(one, other, 1e-4)
     if configuration.settings.get("implementation", "auto") == "plain":
@@ -175,7 +184,7 @@ def _every_form_is_plain(configuration, model, images, y, found):
             mock.patch.object(backend, "channels_for_products", return_value=(price,) * 3),
             mock.patch.object(backend, "multiplications_for_ends", return_value=0),
         ):
-            assert_close(_run(model.layers[-1], images), _run(twin, images), 1e-5)
+            assert_close(_run(model.layers[-1], images), _run(twin, images), tolerance)
             for one, other in zip(
                 _finite_gradients(configuration, model, images), expected, strict=True
             ):

@@ -156,6 +156,36 @@ def test_it_is_refused_by_a_graph_that_does_not_know_sizes(
     assert re.search(message, str(refusal.value).replace("\\'", "'"))
 
 
+@pytest.mark.parametrize("way", ["call", "predict"])
+@pytest.mark.parametrize(
+    ("cls", "settings", "message"),
+    [
+        (
+            kc.EvenConv2DTranspose,
+            {"filters": 2, "kernel_size": (3, 4), "padding": "same", "output_padding": 0},
+            r"`inputs` must leave a pixel: 4 taps, strides=1, padding='same' and "
+            r"output_padding=0 need a width of at least 2\. Received: width=1\.",
+        ),
+        (
+            kc.MaxBlurPool2D,
+            {"pool_size": 5, "kernel_size": 1, "padding": "wrap"},
+            r"`padding` must fit the image: a 'wrap' border of 2 pixels needs a width of at least "
+            r"2\. Received: padding='wrap', width=1\.",
+        ),
+    ],
+)
+def test_too_small_an_image_is_refused_whether_its_size_is_known_or_not(
+    cls, settings, message, way, backend, data_format
+):
+    layer = cls(**settings, data_format=data_format)
+    answer = layer if way == "call" else _ways(way, keras.Sequential([layer]), None, None)
+    for size in [(9, 8), (8, 11)]:
+        answer(to_format(np.ones((2, *size, 3)), data_format))
+    with pytest.raises(_errors(backend)) as refusal:
+        answer(to_format(np.ones((2, 9, 1, 3)), data_format))
+    assert re.search(f"{cls.__name__}: {message}", str(refusal.value).replace("\\'", "'"))
+
+
 def _ways(way, model, unknown, folder):
     """The function of images that the model is, in each of the ways to run it."""
     if way == "predict":
