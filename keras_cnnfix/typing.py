@@ -15,8 +15,8 @@ Array: TypeAlias = npt.NDArray[Any]
 Tensor: TypeAlias = Any
 # What a model takes: a tensor, a structure of these or, where so documented, what gives batches.
 Images: TypeAlias = Any
-# What makes an answer of a batch: a Keras model, a torch module, or a function.
-Model: TypeAlias = Callable[..., Any]
+# What answers a batch: a Keras model, a torch module, or a function.
+AnyModel: TypeAlias = Callable[..., Any]
 Config: TypeAlias = dict[str, Any]
 DType: TypeAlias = Any
 FilePath: TypeAlias = str | os.PathLike[str]
@@ -68,7 +68,7 @@ RuleName: TypeAlias = Literal[
 
 # What Keras reads as one: its name, its config, or the object itself.
 Activation: TypeAlias = str | Config | Callable[..., Any] | None
-Initializer: TypeAlias = str | Config | Callable[..., Any] | npt.ArrayLike | None
+Initializer: TypeAlias = str | Config | Callable[..., Any] | Array | None
 Regularizer: TypeAlias = str | Config | Callable[..., Any] | None
 Constraint: TypeAlias = str | Config | Callable[..., Any] | None
 

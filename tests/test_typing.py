@@ -86,6 +86,7 @@ kc.NIB(mode="add")  # arg-type
 kc.NIB(distribution="pink")  # arg-type
 kc.Padding2D(1, mode="constant")  # arg-type
 kc.ICNR(channel_order=None)  # arg-type
+kc.ICNR(3)  # arg-type
 kc.fix(None, rules="exakt")  # arg-type
 fixed, report = kc.fix(None)
 report.changed[0].residual + 1  # operator

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_cnnfix import checks
 from keras_cnnfix.ops import backend, layout
-from keras_cnnfix.typing import Array, DataFormat, Images, Ints, Model
+from keras_cnnfix.typing import AnyModel, Array, DataFormat, Images, Ints
 
 
 def images_as_array(
@@ -180,7 +180,7 @@ def is_array(images: Images) -> bool:
 
 
 def answering(
-    owner: str, model: Model, batch_size: int, data_format: DataFormat | None
+    owner: str, model: AnyModel, batch_size: int, data_format: DataFormat | None
 ) -> Callable[[Array], Array]:
     """Returns a function from images `(N, H, W, C)` to `model`'s outputs, arrays, channels last.
 
@@ -209,7 +209,7 @@ def answering(
     return answer
 
 
-def _asking(model: Model) -> Callable[[Array], Any]:
+def _asking(model: AnyModel) -> Callable[[Array], Any]:
     # `predict` would need a progress bar silenced, and lets no other function take its place.
     if hasattr(model, "predict_on_batch"):
         return model.predict_on_batch

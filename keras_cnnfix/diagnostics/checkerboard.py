@@ -9,7 +9,7 @@ import numpy as np
 from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.arrays import images_as_array, without_border
 from keras_cnnfix.ops import backend
-from keras_cnnfix.typing import Array, DataFormat, Images, IntOrPair, Ints, Model, Shape
+from keras_cnnfix.typing import AnyModel, Array, DataFormat, Images, IntOrPair, Ints, Shape
 
 # From how many dB on it is a grid, for lattices of at least so many points: the more there are to
 # average over, the less is chance. `python -m benchmarks.detection` makes the table, in
@@ -104,7 +104,7 @@ def luminance(images: Array) -> Array:
 
 
 def input_gradient(
-    model: Model,
+    model: AnyModel,
     images: Images,
     loss: Callable[[Any], Any] | None = None,
     data_format: DataFormat | None = None,
@@ -137,7 +137,7 @@ def input_gradient(
 
 
 def gradient_checkerboard(
-    model: Model,
+    model: AnyModel,
     images: Images,
     period: IntOrPair = 2,
     loss: Callable[[Any], Any] | None = None,

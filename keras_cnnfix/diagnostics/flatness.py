@@ -8,7 +8,7 @@ import numpy as np
 from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.arrays import answering, without_border
 from keras_cnnfix.ops import layout
-from keras_cnnfix.typing import Array, DataFormat, Model, Shape
+from keras_cnnfix.typing import AnyModel, Array, DataFormat, Shape
 
 UNKNOWN_SIDE = 64  # pixels, for a model that takes any size
 
@@ -32,7 +32,7 @@ class ConstantResponse:
 
 
 def constant_response(
-    model: Model,
+    model: AnyModel,
     shape: tuple[int, int, int] | None = None,
     levels: Iterable[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
     border: int = 0,
@@ -91,7 +91,7 @@ def constant_response(
     return ConstantResponse(levels, share, np.sqrt(variance), outputs)
 
 
-def input_shape(owner: str, model: Model, shape: Shape | None) -> Shape:
+def input_shape(owner: str, model: AnyModel, shape: Shape | None) -> Shape:
     """`shape` of one input, or where it is None the model's own, 64 for an unknown side."""
     if shape is None:
         known = getattr(model, "input_shape", None)

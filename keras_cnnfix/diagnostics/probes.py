@@ -8,7 +8,7 @@ from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.arrays import answering, without_border
 from keras_cnnfix.diagnostics.flatness import input_shape
 from keras_cnnfix.ops import layout
-from keras_cnnfix.typing import Array, DataFormat, Model
+from keras_cnnfix.typing import AnyModel, Array, DataFormat
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class GridResponse:
 
 
 def grid_response(
-    model: Model,
+    model: AnyModel,
     shape: tuple[int, int, int] | None = None,
     border: int = 0,
     data_format: DataFormat | None = None,

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.arrays import answering, batches, is_array, length, without_border
-from keras_cnnfix.typing import Array, DataFormat, Images, Ints, Model
+from keras_cnnfix.typing import AnyModel, Array, DataFormat, Images, Ints
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ShiftConsistency:
 
 
 def shift_consistency(
-    model: Model,
+    model: AnyModel,
     images: Images,
     max_shift: int = 8,
     labels: Any = None,
@@ -134,7 +134,7 @@ def shift_consistency(
 
 
 def segmentation_shift_consistency(
-    model: Model,
+    model: AnyModel,
     images: Images,
     max_shift: int = 8,
     trials: int = 5,
@@ -192,7 +192,7 @@ def segmentation_shift_consistency(
 
 
 def shift_psnr(
-    model: Model,
+    model: AnyModel,
     images: Images,
     max_shift: int = 8,
     max_val: float = 1.0,

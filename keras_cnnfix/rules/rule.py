@@ -11,7 +11,7 @@ from keras_cnnfix.diagnostics.overlap import phase_imbalance
 from keras_cnnfix.graph import Site, assign, config_of
 from keras_cnnfix.typing import Array, Artifact, Config, Shape, Tensor
 
-# Sites of a match, and what is called in their place; and so on.
+# Pairs of sites of a match, and of what is called in their place.
 Rewrite: TypeAlias = Sequence[tuple[Sequence[Site], Sequence[Any]]]
 Built = TypeVar("Built", bound=keras.Layer)
 

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cnnfix.typing import Model, Tensor
+from keras_cnnfix.typing import AnyModel, Tensor
 
 
-def gradient(function: Model, x: Tensor, loss: Callable[[Any], Tensor] | None) -> Tensor:
+def gradient(function: AnyModel, x: Tensor, loss: Callable[[Any], Tensor] | None) -> Tensor:
     """The gradient of `loss(function(x))` with respect to `x`; each backend has its own way.
 
     Args:
@@ -53,7 +53,7 @@ def gradient(function: Model, x: Tensor, loss: Callable[[Any], Tensor] | None) -
         return torch.autograd.grad(value(x), x)[0]
 
 
-def answer(function: Model, x: Tensor) -> Any:
+def answer(function: AnyModel, x: Tensor) -> Any:
     """What `function` makes of `x` in inference mode, without recording for a gradient.
 
     Args:
