@@ -71,8 +71,11 @@ class NIB(ConvLayer):
             on, the same for all images: the same numbers on every backend, in an exported model,
             and after a reload.
         tile_size: Side of that tile, in pixels. At least 1, for `"blue"` at least 2.
-        seed: Integer from 0 to 2**32 - 1, or None for a random one. The state of a fresh draw is
-            not saved with a model: after a reload the noise starts anew.
+        seed: Integer from 0 to 2**32 - 1, or None for a random one. The same seed draws the same
+            noise, run after run, on one backend; each backend draws its own, and on TensorFlow
+            XLA another than without. The state of a fresh draw is not saved with a model: after a
+            reload the noise starts anew. Within `keras.remat` the gradient is that of another
+            draw on TensorFlow and PyTorch, as for `keras.layers.GaussianNoise` (Keras 3.15).
         preserve_input: Starts with the first `min(C, filters - 1)` output channels equal to the
             input (before bias and activation), and the others from `kernel_initializer`, so that
             at least one channel sees the noise. With `filters=1` it has no effect.

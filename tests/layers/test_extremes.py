@@ -93,7 +93,7 @@ def test_a_constant_stays_a_constant_at_the_ends_of_the_range(
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "float16", "bfloat16"])
 @pytest.mark.parametrize("normalization", ["group", "joint"])
 def test_logits_of_ten_thousand_choose_one_tap(normalization, policy, data_format, rng):
-    layer = kc.AdaptiveAntiAlias(
+    layer: Any = kc.AdaptiveAntiAlias(
         groups=1,
         batch_norm=False,
         normalization=normalization,
