@@ -15,6 +15,7 @@ from benchmarks.timing import race_steps
 from keras_cnnfix.ops.conv_transpose import conv_transpose2d, crops_of
 from keras_cnnfix.ops.even import even
 from keras_cnnfix.ops.resize_conv import resize_conv2d
+from keras_cnnfix.typing import DataFormat
 
 MOST_MULTIPLICATIONS = 1e9
 
@@ -37,7 +38,7 @@ def forms(taps, stride):
     """The competitors, as functions of images and a kernel (taps, taps, filters, C)."""
     strides, size = (stride, stride), (Fraction(stride),) * 2
     crops = crops_of((taps, taps), strides, "same", None)
-    last = "channels_last"
+    last: DataFormat = "channels_last"
     return {
         "ours": lambda x, w: conv_transpose2d(
             x, even(w, strides), None, strides, crops, "zeros", last

@@ -10,8 +10,9 @@ from benchmarks.models import composite_kernel
 from keras_cnnfix.ops import backend, blur, kernels, layout, resize_conv, shuffle
 from keras_cnnfix.ops import padding as borders
 from keras_cnnfix.ops.adaptive import adaptive_filter2d
+from keras_cnnfix.typing import DataFormat
 
-CHANNELS_LAST = "channels_last"
+CHANNELS_LAST: DataFormat = "channels_last"
 # These do something else: they have zeros as the border, or are only a part.
 INCOMPARABLE = ("Conv2DTranspose", "its convolution", "Conv2D(")
 
@@ -65,7 +66,7 @@ def races():
 
 
 def resize_conv2d(size, taps):
-    settings = ((size, size), None, "nearest", "reflect", 1, "auto", CHANNELS_LAST)
+    settings: Any = ((size, size), None, "nearest", "reflect", 1, "auto", CHANNELS_LAST)
     return lambda x, w: resize_conv.resize_conv2d(x, w, None, *settings)
 
 

@@ -15,6 +15,7 @@ Sources:
 """
 
 from pathlib import Path
+from typing import Any
 
 from common import program
 
@@ -48,7 +49,8 @@ def error(model, digits):
 
 def flats(model, digits):
     """What it makes of flat maps, of the codes of digits: the middle, without the border."""
-    answers, _ = answer_to_flats(model, digits[:8], "channels_last")
+    found: Any = answer_to_flats(model, digits[:8], "channels_last")
+    answers, _ = found
     border = answers.shape[1] // 3
     return answers[:, border:-border, border:-border]
 

@@ -7,22 +7,27 @@ function that the user called.
 
 import contextlib
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from fractions import Fraction
 from numbers import Integral, Real
+from typing import Any, TypeVar, get_args
 
 import keras
 import numpy as np
 
-PADDING_MODES = ("reflect", "symmetric", "edge", "wrap", "zeros")
-DATA_FORMATS = ("channels_last", "channels_first")
+from keras_cnnfix.typing import DataFormat, DType, Padding, Pads, Shape, Sizes
+
+PADDING_MODES: tuple[Padding, ...] = get_args(Padding)
+DATA_FORMATS: tuple[DataFormat, ...] = get_args(DataFormat)
+
+Choice = TypeVar("Choice", bound=str)
 
 # Beyond these the backends' 32-bit sizes overflow, some of them without a word.
 MOST = 2**31 - 1
 MOST_PIXELS = 2**15
 
 
-def positive_int(owner, name, value, minimum=1, maximum=MOST):
+def positive_int(owner: str, name: str, value: Any, minimum: int = 1, maximum: int = MOST) -> int:
     """Returns `value` as an int of at least `minimum` and at most `maximum`."""
     if not _is_int(value) or not minimum <= value <= maximum:
         raise ValueError(
@@ -32,7 +37,7 @@ def positive_int(owner, name, value, minimum=1, maximum=MOST):
     return int(value)
 
 
-def pair_of_ints(owner, name, value, minimum=1):
+def pair_of_ints(owner: str, name: str, value: Any, minimum: int = 1) -> tuple[int, int]:
     """Returns `value`, an int or a pair of ints, as a pair of ints of at least `minimum`."""
     pair = _pair(value)
     if pair is None or not all(_is_int(v) and minimum <= v <= MOST_PIXELS for v in pair):
@@ -41,17 +46,17 @@ def pair_of_ints(owner, name, value, minimum=1):
             f"{_bound(pair or (), MOST_PIXELS)}, or a pair of them (height, width). "
             f"Received: {name}={value!r}."
         )
-    return tuple(int(v) for v in pair)
+    return tuple(int(v) for v in pair)  # type: ignore[return-value]
 
 
-def pair_of_scales(owner, name, value):
+def pair_of_scales(owner: str, name: str, value: Any) -> tuple[Fraction, Fraction]:
     """Returns `value`, a number or a pair of numbers of at least 1, as a pair of `Fraction`.
 
     A float stands for the decimal number that it is written as: 1.15 is 23/20, which the binary
     value of the float is not. A text such as "4/3" stands for a fraction, as in a config.
     """
     pair = _pair((value, value) if isinstance(value, str) else value)
-    scales = () if pair is None else tuple(_scale(v) for v in pair)
+    scales: Any = () if pair is None else tuple(_scale(v) for v in pair)
     if scales and all(s is not None and 1 <= s <= MOST_PIXELS for s in scales):
         return scales
     raise ValueError(
@@ -61,7 +66,7 @@ def pair_of_scales(owner, name, value):
     )
 
 
-def scale_for_config(scale):
+def scale_for_config(scale: Fraction) -> int | float | str:
     """`scale`, a `Fraction`, as what JSON can hold and `pair_of_scales` reads as the same."""
     if scale.denominator == 1:
         return scale.numerator
@@ -69,20 +74,20 @@ def scale_for_config(scale):
     return decimal if Fraction(str(decimal)) == scale else str(scale)
 
 
-def pad_widths(owner, name, value):
+def pad_widths(owner: str, name: str, value: Any) -> tuple[tuple[int, int], tuple[int, int]]:
     """Returns `value` as ((top, bottom), (left, right)), from an int, a pair, or two pairs."""
     rows = _pair(value)
-    pairs = [_pair(v) for v in rows or ()]
+    pairs: list[Any] = [_pair(v) for v in rows or ()]
     values = [v for pair in pairs for v in pair or ()]
     if len(values) != 4 or not all(_is_int(v) and 0 <= v <= MOST_PIXELS for v in values):
         raise ValueError(
             f"{owner}: `{name}` must be an integer of at least 0{_bound(values, MOST_PIXELS)}, a "
             f"pair (height, width), or ((top, bottom), (left, right)). Received: {name}={value!r}."
         )
-    return tuple(tuple(int(v) for v in pair) for pair in pairs)
+    return tuple(tuple(int(v) for v in pair) for pair in pairs)  # type: ignore[return-value]
 
 
-def number(owner, name, value, minimum, maximum=MOST):
+def number(owner: str, name: str, value: Any, minimum: float, maximum: float = MOST) -> float:
     """Returns `value` as a float of at least `minimum` and at most `maximum`."""
     if not _is_real(value) or not minimum <= value <= maximum:
         raise ValueError(
@@ -92,14 +97,14 @@ def number(owner, name, value, minimum, maximum=MOST):
     return float(value)
 
 
-def boolean(owner, name, value):
+def boolean(owner: str, name: str, value: Any) -> bool:
     """Returns `value` as a bool, if it is one of Python or NumPy."""
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{owner}: `{name}` must be True or False. Received: {name}={value!r}.")
     return bool(value)
 
 
-def keras_object(owner, name, value):
+def keras_object(owner: str, name: str, value: Any) -> Any:
     """Returns the initializer, regularizer, constraint or activation that Keras reads `value` as.
 
     Args:
@@ -119,7 +124,7 @@ def keras_object(owner, name, value):
     ) from cause
 
 
-def tensor(owner, value, name="inputs"):
+def tensor(owner: str, value: Any, name: str = "inputs") -> None:
     """Raises unless `value` is one tensor or array of numbers, or a symbolic one."""
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         raise ValueError(
@@ -129,7 +134,9 @@ def tensor(owner, value, name="inputs"):
         )
 
 
-def one_of(owner, name, value, choices, way_out=""):
+def one_of(
+    owner: str, name: str, value: Any, choices: tuple[Choice, ...], way_out: str = ""
+) -> Choice:
     """Returns `value` if it is one of the strings `choices`."""
     if not isinstance(value, str) or value not in choices:
         allowed = ", ".join(repr(choice) for choice in choices)
@@ -139,7 +146,7 @@ def one_of(owner, name, value, choices, way_out=""):
     return value
 
 
-def padding_mode(owner, value, name="padding"):
+def padding_mode(owner: str, value: Any, name: str = "padding") -> Padding:
     """Returns `value` if it is one of `PADDING_MODES`."""
     way_out = ""
     if isinstance(value, str) and value in ("same", "valid"):
@@ -147,14 +154,14 @@ def padding_mode(owner, value, name="padding"):
     return one_of(owner, name, value, PADDING_MODES, way_out)
 
 
-def data_format(owner, value):
+def data_format(owner: str, value: Any) -> DataFormat:
     """Returns `value`, or Keras's configured image data format where it is None."""
     if value is None:
         return keras.config.image_data_format()
     return one_of(owner, "data_format", value, DATA_FORMATS)
 
 
-def divisible(owner, what, count, received, groups):
+def divisible(owner: str, what: str, count: int, received: str, groups: int) -> None:
     """Raises unless `groups` divides `count`; the message offers the largest that both share."""
     if count % groups:
         raise ValueError(
@@ -163,13 +170,13 @@ def divisible(owner, what, count, received, groups):
         )
 
 
-def divisible_channels(owner, channels, groups):
+def divisible_channels(owner: str, channels: int | None, groups: int) -> None:
     """Raises unless `groups` divides the number of input channels, where that is known."""
     if channels is not None:
         divisible(owner, "the number of input channels", channels, f"{channels} channels", groups)
 
 
-def floating(owner, dtype, name="inputs", or_integers=False):
+def floating(owner: str, dtype: DType, name: str = "inputs", or_integers: bool = False) -> None:
     """Raises unless `dtype`, a dtype or its name, is a floating type, or with `or_integers` one of
     integers or bool.
     """
@@ -187,7 +194,7 @@ def floating(owner, dtype, name="inputs", or_integers=False):
         )
 
 
-def image_batch(owner, shape, name="inputs"):
+def image_batch(owner: str, shape: Any, name: str = "inputs") -> Shape:
     """Returns `shape` as a tuple, if it is that of a batch of images with no empty side."""
     with contextlib.suppress(TypeError, ValueError):  # Of unknown rank, on TensorFlow.
         shape = tuple(shape)
@@ -205,7 +212,9 @@ def image_batch(owner, shape, name="inputs"):
     return shape
 
 
-def border_rules(owner, pads, mode, name="padding"):
+def border_rules(
+    owner: str, pads: Pads, mode: Padding, name: str = "padding"
+) -> list[tuple[int, str]]:
     """What a border that is taken from an image asks of the image.
 
     Reflection leaves the outermost pixel out, so it needs one pixel more than it adds; symmetric
@@ -233,7 +242,7 @@ def border_rules(owner, pads, mode, name="padding"):
     return rules
 
 
-def border(owner, sizes, pads, mode, name="padding"):
+def border(owner: str, sizes: Sizes, pads: Pads, mode: Padding, name: str = "padding") -> None:
     """Raises where a border is deeper than the image that it is taken from.
 
     Args:
@@ -243,7 +252,7 @@ def border(owner, sizes, pads, mode, name="padding"):
     size(sizes, border_rules(owner, pads, mode, name))
 
 
-def size(sizes, rules):
+def size(sizes: Sizes, rules: Sequence[tuple[int, str]]) -> None:
     """Raises where an image is smaller than its rules allow.
 
     An unknown size (None, or a tensor) passes here: a graph asserts it when it runs.
@@ -257,21 +266,21 @@ def size(sizes, rules):
             raise ValueError(message.format(received=n))
 
 
-def _is_int(value):
+def _is_int(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _is_real(value):
+def _is_real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _bound(values, maximum):
+def _bound(values: Iterable[Any], maximum: float) -> str:
     """The upper bound in a message: for those who crossed it."""
     crossed = any(_is_real(v) and maximum < v < float("inf") for v in values)
     return f" and at most {maximum}" if crossed else ""
 
 
-def _scale(value):
+def _scale(value: Any) -> Fraction | None:
     """`value` as a `Fraction`, or None."""
     if isinstance(value, str) and "/" not in value:
         return None
@@ -283,7 +292,7 @@ def _scale(value):
         return None
 
 
-def _pair(value):
+def _pair(value: Any) -> tuple[Any, ...] | None:
     """`value` twice if it is a number, `value` as a tuple if it has two items, otherwise None."""
     if _is_real(value):
         return (value, value)

@@ -4,7 +4,9 @@ import argparse
 import json
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 CLEAN, ARTIFACT, WRONG = 0, 1, 2
 MOST_PIXELS = 2**26  # of one picture
@@ -14,7 +16,7 @@ class _UseError(Exception):
     """Something that the user can mend; its text is the one line that is printed."""
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Runs a command.
 
     Args:
@@ -39,7 +41,7 @@ def main(arguments=None):
     return WRONG
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="keras-cnnfix", description="Finds and mends what convolutional networks draw."
     )
@@ -79,7 +81,7 @@ def _parser():
     return parser
 
 
-def _diagnose(options):
+def _diagnose(options: argparse.Namespace) -> int:
     _check_free(options.html, options.force)
     model = _load(options.model, options.unsafe)
     from keras_cnnfix.diagnosis import diagnose
@@ -97,7 +99,7 @@ def _diagnose(options):
     return ARTIFACT if any(f.severity == "artifact" for f in diagnosis.findings) else CLEAN
 
 
-def _fix(options):
+def _fix(options: argparse.Namespace) -> int:
     if options.output is None and not options.dry_run:
         raise _UseError("fix needs -o FIXED.keras, or --dry-run.")
     if options.output is not None and options.output.suffix != ".keras":
@@ -125,7 +127,7 @@ def _fix(options):
     return CLEAN
 
 
-def _rules(options):
+def _rules(options: argparse.Namespace) -> int:
     from keras_cnnfix import tables
     from keras_cnnfix.rules import GROUPS, RULES
 
@@ -143,7 +145,7 @@ def _rules(options):
     return CLEAN
 
 
-def _check_free(path, force):
+def _check_free(path: Path | None, force: bool) -> None:
     if path is None:
         return
     if path.exists() and not force:
@@ -152,7 +154,7 @@ def _check_free(path, force):
         raise _UseError(f"there is no folder {path.parent}.")
 
 
-def _load(path, unsafe):
+def _load(path: Path, unsafe: bool) -> Any:
     if not path.is_file():
         raise _UseError(f"there is no file {path}.")
     from keras_cnnfix.files import load_model
@@ -170,13 +172,13 @@ def _load(path, unsafe):
         raise _UseError(f"{path} cannot be loaded: {_line(error)}") from error
 
 
-def _line(error):
+def _line(error: BaseException) -> str:
     """The first line of an error, short enough to read."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def _pictures(paths, model, values):
+def _pictures(paths: Sequence[Path], model: Any, values: tuple[float, float]) -> Any:
     """Pictures as the model takes them: its channels, its size where it has one."""
     import numpy as np
 
@@ -203,7 +205,7 @@ def _pictures(paths, model, values):
     return np.moveaxis(batch, -1, layout.channel_axis(data_format))
 
 
-def _picture(path, mode):
+def _picture(path: Path, mode: str) -> Any:
     try:
         from PIL import Image
     except ImportError as error:
@@ -221,7 +223,7 @@ def _picture(path, mode):
         raise _UseError(f"{path} cannot be read: {_line(error)}") from error
 
 
-def _fitted(image, size):
+def _fitted(image: Any, size: tuple[int, int]) -> Any:
     """The middle of a picture at its own scale, where it is large enough, else resized."""
     width, height = size
     if image.width < width or image.height < height:

@@ -3,6 +3,7 @@
 import keras
 
 from keras_cnnfix.ops.even import check_shape, checked_phases, even
+from keras_cnnfix.typing import ChannelOrder, Config, IntOrPair, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -39,17 +40,19 @@ class EvenPhases(keras.constraints.Constraint):
         [1.7778, 1.7778, 1.7778, 1.7778]
     """
 
-    def __init__(self, strides, channel_order=None, order=0):
+    def __init__(
+        self, strides: IntOrPair, channel_order: ChannelOrder | None = None, order: int = 0
+    ) -> None:
         phases = checked_phases("EvenPhases", strides, channel_order, order)
         self.strides, self.channel_order, self.order = phases
 
-    def __call__(self, w):
+    def __call__(self, w: Tensor) -> Tensor:
         """The kernel with even phases that is nearest to `w`, of the same shape."""
         phases = (self.strides, self.channel_order, self.order)
         check_shape("EvenPhases", w.shape, *phases)
         return even(w, *phases)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             "strides": self.strides,
             "channel_order": self.channel_order,

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator, Sequence
 from importlib import metadata
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,14 +17,19 @@ from keras_cnnfix.diagnostics.arrays import (
     some_images,
     without_border,
 )
-from keras_cnnfix.diagnostics.checkerboard import checkerboard_score, gradient_checkerboard
+from keras_cnnfix.diagnostics.checkerboard import (
+    CheckerboardScore,
+    checkerboard_score,
+    gradient_checkerboard,
+)
 from keras_cnnfix.diagnostics.period import find_period
 from keras_cnnfix.diagnostics.shift import shift_consistency
 from keras_cnnfix.flats import answer_to_flats
 from keras_cnnfix.ops import layout
-from keras_cnnfix.rules import chosen, group_of
+from keras_cnnfix.rules import Match, Rule, chosen, group_of
 from keras_cnnfix.rules.recognition import known_shape
 from keras_cnnfix.rules.search import all_matches, hidden_layers, path_of
+from keras_cnnfix.typing import Array, DataFormat, FilePath, Images, Ints, Severity, Shape
 
 UNKNOWN_SIDE = 64  # pixels
 PROBES = 8  # images or latents
@@ -30,7 +37,8 @@ MOST_IMAGES = 256  # that are taken of an iterable
 HALF_STEP = 0.5 / 255  # of 8 bits, of the range of the answers
 SHARE = 0.01  # Twice what a resize-convolution leaves in white noise; `docs/diagnostics.md`.
 CONSISTENT = 0.95
-ARTIFACT, RISK = "artifact", "risk"
+ARTIFACT: Severity = "artifact"
+RISK: Severity = "risk"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +63,8 @@ class Finding:
     value: float
     threshold: float
     reason: str
-    severity: str
-    fix: dict | None
+    severity: Severity
+    fix: dict[str, str] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,13 +96,13 @@ class Diagnosis:
     """
 
     model: str
-    findings: tuple
-    notes: tuple
-    settings: dict
-    evidence: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    findings: tuple[Finding, ...]
+    notes: tuple[Note, ...]
+    settings: dict[str, Any]
+    evidence: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         """What was found, in a sentence."""
         artifacts = [f for f in self.findings if f.severity == ARTIFACT]
         risks = len(self.findings) - len(artifacts)
@@ -105,13 +113,13 @@ class Diagnosis:
             return f"{self.model}: no artifact was measured in its answers.{also}"
         return f"{self.model}: nothing was found."
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """The diagnosis as dicts, lists, numbers and text, for JSON."""
         names = ("model", "findings", "notes", "settings")
         parts = {name: getattr(self, name) for name in names}
         return json.loads(json.dumps({"verdict": self.verdict, **parts}, default=_as_dict))
 
-    def to_html(self, path):
+    def to_html(self, path: FilePath) -> None:
         """Writes one page that holds everything: the verdict, pictures, and a table of findings.
 
         Args:
@@ -124,7 +132,7 @@ class Diagnosis:
 
         write(self, path)
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows = [
             {
                 "severity": f.severity,
@@ -137,11 +145,17 @@ class Diagnosis:
             for f in self.findings
         ]
         notes = [{"check": note.check, "note": note.text} for note in self.notes]
-        titled = [("Findings", rows), ("Notes", notes)]
+        titled: list[tables.TitledRows] = [("Findings", rows), ("Notes", notes)]
         return self.verdict + "\n" + tables.text([pair for pair in titled if pair[1]])
 
 
-def diagnose(model, images=None, labels=None, batch_size=32, seed=0):
+def diagnose(
+    model: keras.Model,
+    images: Images | None = None,
+    labels: Any = None,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> Diagnosis:
     """Finds out which artifacts a model has, from its layers, its weights and its answers.
 
     By the rules of `fix`: each layer that can draw a checkerboard or alias, and how much its
@@ -195,7 +209,7 @@ def diagnose(model, images=None, labels=None, batch_size=32, seed=0):
         lambda: _of_shifts(model, probe, labels, seed),
         lambda: _of_gradient(model, probe),
     )
-    answered: list = []
+    answered: list[Finding | Note] = []
     for check in tqdm(asked, desc=owner, unit="check", delay=3, leave=False):
         answered += check()
     findings += [found for found in answered if isinstance(found, Finding)]
@@ -222,9 +236,16 @@ class _Probe:
         factors: By how much the graph up-samples, where that was found out.
     """
 
-    def __init__(self, owner, model, images, batch_size, seed):
+    images: Any
+    answers: Any
+    reason: str | None
+    factors: Ints | None
+
+    def __init__(
+        self, owner: str, model: keras.Model, images: Images | None, batch_size: int, seed: int
+    ) -> None:
         self.model, self.batch_size = model, batch_size
-        self.evidence: dict = {}
+        self.evidence: dict[str, Any] = {}
         self.factors = self.answers = self.reason = None
         self.data_format = data_format_of(model)
         self.given = images is not None
@@ -253,7 +274,7 @@ class _Probe:
         elif not self.answers_images:
             self.reason = "its answers are no images"
 
-    def _random(self, seed):
+    def _random(self, seed: int) -> tuple[Any, str]:
         shape = getattr(self.model, "input_shape", None) if graph.is_graph(self.model) else None
         if not isinstance(shape, tuple) or not isinstance(shape[-1], int):
             return None, "none"
@@ -265,7 +286,7 @@ class _Probe:
         whole = "int" in dtype
         return (255 * images).astype(dtype) if whole else images, f"{shape[0]} random images"
 
-    def _answer(self, images):
+    def _answer(self, images: Images) -> Array | None:
         count = len(keras.tree.flatten(images)[0])
         parts = []
         for start in range(0, count, self.batch_size):
@@ -280,16 +301,16 @@ class _Probe:
         return max(outputs, key=lambda y: (y.ndim == 4, y[0].size))
 
     @property
-    def takes_images(self):
+    def takes_images(self) -> bool:
         return isinstance(self.images, np.ndarray) and self.images.ndim == 4
 
     @property
-    def answers_images(self):
+    def answers_images(self) -> bool:
         if self.answers is None or self.answers.ndim != 4:
             return False
         return min(layout.spatial_size(self.answers.shape, self.data_format)) >= 8
 
-    def answers_to_constants(self):
+    def answers_to_constants(self) -> Array | None:
         """Answers to constant images that span the range of the images."""
         low, high = float(self.images.min()), float(self.images.max())
         levels = np.linspace(low, high, 5, dtype="float32")
@@ -297,7 +318,7 @@ class _Probe:
         return self._answer(constants)
 
 
-def _of_layers(model):
+def _of_layers(model: keras.Model) -> tuple[list[Finding], list[Note]]:
     """Findings and notes from the graph and the weights."""
     if not graph.is_graph(model):
         text = "not applicable: the model computes in code of its own, so its layers are not seen"
@@ -320,7 +341,7 @@ def _of_layers(model):
     return findings, notes
 
 
-def _risk(rule, match, mended):
+def _risk(rule: Rule, match: Match, mended: bool) -> Finding | None:
     """The finding that the weights of a match make, or None."""
     measure = None if rule.artifact is None else rule.measure(match)
     if measure is None or measure.value < measure.threshold:
@@ -334,11 +355,15 @@ def _risk(rule, match, mended):
     return Finding(what, layer, rule.name, *limits, RISK, fix)
 
 
-def _of_flats(model, probe, findings):
+def _of_flats(
+    model: keras.Model, probe: _Probe, findings: Sequence[Finding]
+) -> Iterator[Finding | Note]:
     check = "flats"
     if not probe.answers_images:
         yield _not_applicable(check, probe)
         return
+    flats: Any
+    period: Any
     what, period = "what it makes of flat maps", None
     if graph.is_graph(model):
         few = keras.tree.map_structure(lambda x: x[:2], probe.images)
@@ -376,7 +401,9 @@ def _of_flats(model, probe, findings):
     )
 
 
-def _of_answers(model, probe, findings):
+def _of_answers(
+    model: keras.Model, probe: _Probe, findings: Sequence[Finding]
+) -> Iterator[Finding | Note]:
     check = "answers"
     if not probe.answers_images:
         yield _not_applicable(check, probe)
@@ -402,7 +429,9 @@ def _of_answers(model, probe, findings):
     yield _grid_finding(model, findings, text, score.share, SHARE, reason)
 
 
-def _of_shifts(model, probe, labels, seed):
+def _of_shifts(
+    model: keras.Model, probe: _Probe, labels: Any, seed: int
+) -> Iterator[Finding | Note]:
     check = "shifts"
     answers = probe.answers
     if not probe.takes_images or answers is None or answers.ndim != 2 or answers.shape[1] < 2:
@@ -437,13 +466,13 @@ def _of_shifts(model, probe, labels, seed):
     )
 
 
-def _of_gradient(model, probe):
+def _of_gradient(model: keras.Model, probe: _Probe) -> Iterator[Finding | Note]:
     check = "gradient"
     if not probe.takes_images:
         yield Note(check, "not applicable: the model does not take images")
         return
     strides = _strides(model)
-    period = tuple(min(8, s) for s in strides)
+    period: Any = tuple(min(8, s) for s in strides)
     size = layout.spatial_size(probe.images.shape, probe.data_format)
     if max(period) < 2:
         yield Note(check, "not applicable: no layer down-samples")
@@ -465,13 +494,14 @@ def _of_gradient(model, probe):
         )
 
 
-def _grid(answers, factors):
+def _grid(answers: Array, factors: Ints | None) -> tuple[Any, CheckerboardScore | None]:
     """The period of a grid in images, and its score; None where there is none, or no room.
 
     Args:
         answers: Images (N, H, W, C).
         factors: By how much they were up-sampled, None where that is not known.
     """
+    period: Any
     if factors is None:
         if max(answers.shape[1:3]) < 8 or (period := find_period(answers)) is None:
             return None, None
@@ -485,14 +515,21 @@ def _grid(answers, factors):
     return period, checkerboard_score(answers, period, data_format="channels_last")
 
 
-def _has_grid(probe, period):
+def _has_grid(probe: _Probe, period: tuple[int, int]) -> bool:
     images = images_as_array("diagnose", probe.images, probe.data_format)
     if any(n < 4 * p for n, p in zip(images.shape[1:3], period, strict=True)):
         return False
     return checkerboard_score(images, period, data_format="channels_last").found
 
 
-def _grid_finding(model, findings, text, value, threshold, reason):
+def _grid_finding(
+    model: keras.Model,
+    findings: Sequence[Finding],
+    text: str,
+    value: float,
+    threshold: float,
+    reason: str,
+) -> Finding:
     """A finding in the answers, put down to the layer that can draw most of it."""
     drawers = [f for f in findings if f.severity == RISK and f.rule and "even" in f.rule]
     worst = max(drawers, key=lambda f: f.value, default=None)
@@ -510,11 +547,11 @@ def _grid_finding(model, findings, text, value, threshold, reason):
     )
 
 
-def _strides(model):
+def _strides(model: keras.Model) -> Ints:
     """By how much a graph down-samples in all, along its longest way: a pair."""
     if not graph.is_graph(model):
         return (1, 1)
-    reached: dict = {}
+    reached: dict[int, Ints] = {}
     for site in graph.sites(model):
         before = [reached.get(id(source), (1, 1)) for source in site.sources] or [(1, 1)]
         most = tuple(map(max, zip(*before, strict=True)))
@@ -523,7 +560,7 @@ def _strides(model):
     return tuple(map(max, zip(*reached.values(), strict=True))) if reached else (1, 1)
 
 
-def _strides_of(site):
+def _strides_of(site: graph.Site) -> Ints:
     strides = getattr(site.operation, "strides", None)
     if isinstance(strides, tuple) and len(strides) == 2:
         return (1, 1) if "Transpose" in type(site.operation).__name__ else strides
@@ -537,14 +574,14 @@ def _strides_of(site):
     return tuple(max(1, large // small) for large, small in zip(*sizes, strict=True))
 
 
-def data_format_of(model):
+def data_format_of(model: keras.Model) -> DataFormat:
     """The data format of the layers, Keras's own where none has one."""
     sites = graph.all_sites(model) if graph.is_graph(model) else []
-    formats = {getattr(site.operation, "data_format", None) for site in sites} - {None}
+    formats: set[Any] = {getattr(site.operation, "data_format", None) for site in sites} - {None}
     return formats.pop() if len(formats) == 1 else keras.config.image_data_format()
 
 
-def _pink(shape, seed, data_format):
+def _pink(shape: Shape, seed: int, data_format: DataFormat) -> Array:
     """Random images with the spectrum of photographs, `1 / f`, each from 0 to 1."""
     axes = layout.spatial_axes(data_format)
     sides = layout.spatial_size(shape, data_format)
@@ -557,21 +594,21 @@ def _pink(shape, seed, data_format):
     return ((images - low) / (high - low)).astype("float32")
 
 
-def _normal(shape, seed):
+def _normal(shape: Shape, seed: int) -> Array:
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
-def _not_applicable(check, probe):
+def _not_applicable(check: str, probe: _Probe) -> Note:
     return Note(check, f"not applicable: {probe.reason or 'the model does not take images'}")
 
 
-def _pair(period):
+def _pair(period: Ints) -> str:
     return f"{period[0]} x {period[1]}"
 
 
-def _count(number, what):
+def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' if number > 1 else ''}"
 
 
-def _as_dict(part):
+def _as_dict(part: Any) -> dict[str, Any]:
     return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}

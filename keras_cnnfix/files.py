@@ -6,9 +6,13 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
+
+from keras_cnnfix.typing import FilePath
 
 # Keras 2.8 to 2.13 wrote `groups` for every convolution; Keras 3 does not take it for these.
 UNGROUPED = (
@@ -26,7 +30,12 @@ MOST_PACKED = (
 )
 
 
-def load_model(path, custom_objects=None, compile=True, safe_mode=True):
+def load_model(
+    path: FilePath,
+    custom_objects: dict[str, Any] | None = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+) -> keras.Model:
     """Loads a model as `keras.saving.load_model`, and files of Keras 2 that it refuses.
 
     These are transposed, depthwise and separable convolutions with `groups=1`, as Keras 2.8 to 2.13
@@ -66,7 +75,7 @@ def load_model(path, custom_objects=None, compile=True, safe_mode=True):
 
 
 @contextlib.contextmanager
-def written_at_once(path):
+def written_at_once(path: FilePath) -> Iterator[Path]:
     """A path to write to, that becomes `path` when all is written, and nothing if it fails."""
     path = Path(path)
     part = path.with_name(f".{os.getpid()}.{path.name}")
@@ -77,7 +86,7 @@ def written_at_once(path):
         part.unlink(missing_ok=True)
 
 
-def _check_archive(path):
+def _check_archive(path: FilePath) -> None:
     """Raises a ValueError for an archive that would fill the memory when it is unpacked."""
     if not zipfile.is_zipfile(path):
         return
@@ -93,7 +102,7 @@ def _check_archive(path):
                 )
 
 
-def _mended(path, copy):
+def _mended(path: FilePath, copy: Path) -> bool:
     """Whether the config of a file could be mended; then `copy` is the file with such a config."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -128,7 +137,7 @@ def _mended(path, copy):
     return True
 
 
-def _as_keras_3(config):
+def _as_keras_3(config: Any) -> Any:
     """The config of Keras 2 as Keras 3 takes it, at every depth."""
     if isinstance(config, list):
         return [_as_keras_3(part) for part in config]

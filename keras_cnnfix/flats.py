@@ -1,13 +1,17 @@
 """What a graph answers where the maps that it up-samples are flat: of every model with a graph."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_cnnfix import graph
+from keras_cnnfix.graph import Site
 from keras_cnnfix.ops import layout
+from keras_cnnfix.typing import Array, DataFormat, Images, Ints, Tensor
 
 LEAST_SIDE = 24  # pixels: the border of smaller maps leaves no room in the middle
 PLACES = ((0.5, 0.5), (0.3, 0.6), (0.6, 0.3), (0.4, 0.4))  # Shares of height and width.
@@ -17,20 +21,20 @@ PLACES = ((0.5, 0.5), (0.3, 0.6), (0.6, 0.3), (0.4, 0.4))  # Shares of height an
 class _Value:
     """A tensor on its way through the graph; `period` above 1: it is behind an up-sampling."""
 
-    tensor: object
-    period: tuple = (1, 1)
+    tensor: Tensor
+    period: Ints = (1, 1)
 
 
 @dataclass
 class _Flattening:
     """Puts one pixel of a map everywhere, and enlarges maps all alike."""
 
-    place: tuple
+    place: tuple[float, float]
     least: int
-    data_format: str
+    data_format: DataFormat
     factor: int = 0  # Of the first map.
 
-    def __call__(self, value):
+    def __call__(self, value: _Value) -> _Value:
         if max(value.period) > 1 or len(value.tensor.shape) != 4:
             return value
         axes = layout.spatial_axes(self.data_format)
@@ -42,7 +46,9 @@ class _Flattening:
         return _Value(ops.broadcast_to(pixel, shape))
 
 
-def answer_to_flats(model, x, data_format):
+def answer_to_flats(
+    model: keras.Model, x: Images, data_format: DataFormat
+) -> tuple[Array, Ints] | str:
     """Answers of a graph of which every map before the first up-sampling was made flat.
 
     Each map that goes into an up-sampling, or joins what comes out of one (a skip connection), is
@@ -64,7 +70,7 @@ def answer_to_flats(model, x, data_format):
     for least in (LEAST_SIDE, 1):
         try:
             flattenings = [_Flattening(place, least, data_format) for place in PLACES]
-            found = [_images(_asked(model, x, flat)) for flat in flattenings]
+            found: list[Any] = [_images(_asked(model, x, flat)) for flat in flattenings]
         except Exception as error:
             reason = f"its layers cannot be asked one by one ({type(error).__name__})"
             continue
@@ -74,7 +80,7 @@ def answer_to_flats(model, x, data_format):
     return reason
 
 
-def _images(values):
+def _images(values: Iterable[_Value]) -> tuple[Array, Ints] | None:
     """The largest images behind an up-sampling, as an array, and their period."""
     images = [v for v in values if max(v.period) > 1 and len(v.tensor.shape) == 4]
     if not images:
@@ -83,13 +89,13 @@ def _images(values):
     return ops.convert_to_numpy(ops.cast(largest.tensor, "float32")), largest.period
 
 
-def _asked(model, tensors, flat):
+def _asked(model: keras.Model, tensors: Iterable[Tensor], flat: _Flattening) -> list[_Value]:
     pairs = zip(model.inputs, tensors, strict=True)
     values = [_Value(ops.cast(tensor, symbol.dtype)) for symbol, tensor in pairs]
     return graph.walked(model, values, lambda site, taken: _answers(site, taken, flat))
 
 
-def _answers(site, taken, flat):
+def _answers(site: Site, taken: list[_Value], flat: _Flattening) -> list[_Value]:
     if any(max(value.period) > 1 for value in taken):
         taken = [flat(value) for value in taken]
     answers = _call(site, taken, flat)
@@ -105,7 +111,7 @@ def _answers(site, taken, flat):
     return answers
 
 
-def _call(site, taken, flat):
+def _call(site: Site, taken: list[_Value], flat: _Flattening) -> list[_Value]:
     if graph.is_graph(site.operation):
         return graph.walked(site.operation, taken, lambda inner, x: _answers(inner, x, flat))
     answers = keras.tree.flatten(site(*(value.tensor for value in taken)))
@@ -113,7 +119,7 @@ def _call(site, taken, flat):
     return [_Value(answer, period) for answer in answers]
 
 
-def _grows(taken, answers, data_format):
+def _grows(taken: list[_Value], answers: list[_Value], data_format: DataFormat) -> Ints:
     """By which whole factors (height, width) a call enlarges its maps."""
     if len(taken) != 1 or len(taken[0].tensor.shape) != 4 or len(answers[0].tensor.shape) != 4:
         return (1, 1)

@@ -6,11 +6,20 @@ The only file that reads Keras's record of a graph: the nodes of its operations.
 import copy
 import functools
 import inspect
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import keras
 import numpy as np
+
+from keras_cnnfix.typing import Config, Images, Tensor
+
+Value = TypeVar("Value")
+# By the id of what is copied: the old one and the new one.
+Copies: TypeAlias = dict[int, tuple[Any, Any]]
+# By the id of a node: what its chain takes and what is called instead; None inside of a chain.
+Parts: TypeAlias = dict[int, Any]
 
 
 @dataclass(eq=False)
@@ -29,34 +38,34 @@ class Site:
     operation: Any
     node: Any
     path: str
-    sources: list = field(default_factory=list)
-    targets: list = field(default_factory=list)
+    sources: "list[Site | None]" = field(default_factory=list)
+    targets: "list[Site]" = field(default_factory=list)
     ends: bool = False
 
     @property
-    def input(self):
+    def input(self) -> Any:
         """The tensor that it takes, None if there are several or none."""
         tensors = self.node.input_tensors
         return tensors[0] if len(tensors) == 1 else None
 
     @property
-    def output(self):
+    def output(self) -> Any:
         """The tensor that it answers, None if there are several."""
         return self.node.outputs[0] if len(self.node.outputs) == 1 else None
 
     @property
-    def before(self):
+    def before(self) -> "Site | None":
         """The one site whose one answer it takes, None if there is no such."""
         alone = self.input is not None and self.sources[0] is not None
-        return self.sources[0] if alone and self.sources[0].output is not None else None
+        return self.sources[0] if alone and self.sources[0].output is not None else None  # type: ignore[union-attr]
 
     @property
-    def after(self):
+    def after(self) -> "Site | None":
         """The one site that takes its answer, and nothing else, None if there is no such."""
         alone = len(self.targets) == 1 and not self.ends and self.output is not None
         return self.targets[0] if alone and self.targets[0].before is self else None
 
-    def __call__(self, *tensors):
+    def __call__(self, *tensors: Tensor) -> Any:
         """What it answers in inference to these in place of the tensors that it takes."""
         symbols = map(id, self.node.input_tensors)
         arguments, named = self.node.arguments.fill_in(dict(zip(symbols, tensors, strict=True)))
@@ -65,7 +74,7 @@ class Site:
         return self.operation(*arguments, **named)
 
 
-def is_graph(operation):
+def is_graph(operation: Any) -> bool:
     """Whether it is a model whose calls are recorded, and that computes nothing beside them:
     Functional, or a Sequential that is built.
     """
@@ -77,23 +86,23 @@ def is_graph(operation):
     return type(operation).call is _functional().call
 
 
-def keeps_class(model):
+def keeps_class(model: keras.Model) -> bool:
     """Whether `rebuilt` makes a model of the same class, and not a plain one."""
     plain = keras.Sequential if isinstance(model, keras.Sequential) else _functional()
     return type(model).__init__ is plain.__init__
 
 
-def structure(model):
+def structure(model: keras.Model) -> tuple[Any, Any]:
     """The symbolic inputs and outputs of a graph, as its calls take and answer them."""
     if isinstance(model, keras.Sequential):
         return model.inputs[0], model.outputs[0]
     return model.input, model.output
 
 
-def sites(model, path=""):
+def sites(model: keras.Model, path: str = "") -> list[Site]:
     """The sites of a graph, each behind those it takes answers of; a model in it is one site."""
     given = {id(tensor) for tensor in model.inputs}
-    found: dict = {}
+    found: dict[int, Site] = {}
     pending = [_node_of(tensor) for tensor in reversed(model.outputs) if id(tensor) not in given]
     while pending:
         node = pending.pop()
@@ -120,12 +129,12 @@ def sites(model, path=""):
     return list(found.values())
 
 
-def all_sites(model):
+def all_sites(model: keras.Model) -> list[Site]:
     """The sites of a graph and of the graphs within it, each of these once; theirs come first."""
     return _all_sites(model, "", set())
 
 
-def _all_sites(model, path, seen):
+def _all_sites(model: keras.Model, path: str, seen: set[int]) -> list[Site]:
     found = []
     for site in sites(model, path):
         if is_graph(site.operation) and id(site.operation) not in seen:
@@ -135,7 +144,7 @@ def _all_sites(model, path, seen):
     return found
 
 
-def taken_by(model, x, wanted):
+def taken_by(model: keras.Model, x: Images, wanted: Iterable[Site]) -> dict[Site, list[Tensor]]:
     """What sites take in inference when the graph is asked `x`.
 
     Args:
@@ -146,14 +155,14 @@ def taken_by(model, x, wanted):
     Returns:
         Dict of the tensors that each of `wanted` takes: a list, of one for each time it is reached.
     """
-    found: dict = {site: [] for site in wanted}
+    found: dict[Site, list[Tensor]] = {site: [] for site in wanted}
     by_node = {id(site.node): found[site] for site in wanted}
 
-    def asked(model, tensors):
+    def asked(model: keras.Model, tensors: Iterable[Tensor]) -> list[Tensor]:
         pairs = zip(model.inputs, tensors, strict=True)
         return walked(model, [keras.ops.cast(x, symbol.dtype) for symbol, x in pairs], answers)
 
-    def answers(site, tensors):
+    def answers(site: Site, tensors: list[Tensor]) -> list[Tensor]:
         if id(site.node) in by_node:
             by_node[id(site.node)] += tensors
         if is_graph(site.operation):
@@ -165,7 +174,11 @@ def taken_by(model, x, wanted):
     return found
 
 
-def walked(model, values, answers):
+def walked(
+    model: keras.Model,
+    values: Iterable[Value],
+    answers: Callable[[Site, list[Value]], Iterable[Value]],
+) -> list[Value]:
     """What a graph answers, one call after the other.
 
     Args:
@@ -180,14 +193,16 @@ def walked(model, values, answers):
     return [known[id(tensor)] for tensor in model.outputs]
 
 
-def inner_layers(operation):
+def inner_layers(operation: Any) -> list[keras.Layer]:
     """The layers that a layer holds in its attributes: its calls of them are not recorded."""
     if is_graph(operation) or not isinstance(operation, keras.Layer):
         return []
     return list(operation._flatten_layers(include_self=False))
 
 
-def rebuilt(model, replaced=()):
+def rebuilt(
+    model: keras.Model, replaced: Iterable[tuple[Sequence[Site], Sequence[Any]]] = ()
+) -> keras.Model:
     """Returns a new model of the same interface and weights, which shares nothing with `model`.
 
     Args:
@@ -199,13 +214,13 @@ def rebuilt(model, replaced=()):
     Raises:
         ValueError: The config of a layer does not describe it: the copy has other weights.
     """
-    parts: dict[int, tuple | None] = {}
+    parts: Parts = {}
     for chain, layers in replaced:
         parts.update({id(site.node): None for site in chain})
         parts[id(chain[-1].node)] = (chain[0].input, layers)
     new_layers = [part for _, parts in replaced for part in parts if not isinstance(part, Site)]
     flags = [(layer, layer.trainable) for layer in new_layers]
-    copies: dict = {}
+    copies: Copies = {}
     new = _rebuilt(model, parts, copies)
     _copy_flags(model, copies)
     for layer, trainable in flags:
@@ -214,7 +229,7 @@ def rebuilt(model, replaced=()):
     return new
 
 
-def _rebuilt(model, parts, copies):
+def _rebuilt(model: keras.Model, parts: Parts, copies: Copies) -> keras.Model:
     inputs = [_node_of(tensor).operation for tensor in model.inputs]
     inputs = [_configured(layer) for layer in inputs]
     values = {id(old): new.output for old, new in zip(model.inputs, inputs, strict=True)}
@@ -240,7 +255,7 @@ def _rebuilt(model, parts, copies):
             called.append(copies[id(site.operation)][1])
         values.update(zip(map(id, site.node.outputs), keras.tree.flatten(answer), strict=True))
 
-    def new_of(tensors):
+    def new_of(tensors: Any) -> Any:
         return keras.tree.map_structure(lambda tensor: values[id(tensor)], tensors)
 
     kind = type(model) if keeps_class(model) else None
@@ -252,7 +267,7 @@ def _rebuilt(model, parts, copies):
     return new
 
 
-def _called(site, values, parts, copies):
+def _called(site: Site, values: dict[int, Tensor], parts: Parts, copies: Copies) -> Any:
     """What a copy of the site's operation answers to the `values` of its tensors."""
     old = site.operation
     if id(old) not in copies:
@@ -266,7 +281,7 @@ def _called(site, values, parts, copies):
     return answer
 
 
-def _own(argument, copies):
+def _own(argument: Any, copies: Copies) -> Any:
     """An argument of a call; for a weight of the old model, that of the new one."""
     if keras.ops.is_tensor(argument):
         # What was computed of a weight may share its memory (PyTorch 2.13).
@@ -284,19 +299,19 @@ def _own(argument, copies):
     )
 
 
-def assign(variable, value):
+def assign(variable: keras.Variable, value: Tensor) -> None:
     """Gives a variable its own copy of a value."""
     # JAX would share the array, and delete it when one of the two is trained (JAX 0.10).
     variable.assign(keras.ops.convert_to_numpy(value))
 
 
 @functools.cache
-def _functional():
+def _functional() -> type[Any]:
     """Keras's class of Functional models."""
     return type(keras.Model(x := keras.Input(()), x))
 
 
-def _copy(operation, parts, copies):
+def _copy(operation: Any, parts: Parts, copies: Copies) -> Any:
     if is_graph(operation):
         return _rebuilt(operation, parts, copies)
     if isinstance(operation, keras.Layer):
@@ -307,7 +322,7 @@ def _copy(operation, parts, copies):
     return new
 
 
-def config_of(layer):
+def config_of(layer: keras.Layer) -> Config:
     """The config of a layer, with functions and other objects without weights as they are: a user's
     own need not be registered.
     """
@@ -319,7 +334,7 @@ def config_of(layer):
     return config
 
 
-def _configured(layer):
+def _configured(layer: keras.Layer) -> keras.Layer:
     if isinstance(layer, keras.layers.Lambda):
         # Its config holds code, which Keras refuses to run from a config.
         settings = {"name": layer.name, "dtype": layer.dtype_policy, "trainable": layer.trainable}
@@ -336,7 +351,7 @@ def _configured(layer):
         ) from error
 
 
-def _copy_weights(old, new):
+def _copy_weights(old: keras.Layer, new: keras.Layer) -> None:
     pairs = _pairs(old.variables, new.variables)
     shapes = [[tuple(v.shape) for v in layer.variables] for layer in (old, new)]
     if len(shapes[0]) != len(shapes[1]) or any(a.shape != b.shape for a, b in pairs):
@@ -349,7 +364,7 @@ def _copy_weights(old, new):
         assign(variable, value)
 
 
-def _pairs(old, new):
+def _pairs(old: Any, new: Any) -> list[tuple[keras.Variable, keras.Variable]]:
     """The variables of a layer and those of its copy: by name, where one name is of one of each."""
     named = {variable.name: variable for variable in new}
     # A layer that is quantized before it is built has them in another order (float8, Keras 3.15).
@@ -358,7 +373,7 @@ def _pairs(old, new):
     return list(zip(old, new, strict=False))
 
 
-def _copy_flags(model, copies):
+def _copy_flags(model: keras.Model, copies: Copies) -> None:
     """What is frozen stays frozen: a model before what is in it, since it speaks for that, too."""
     old, new = copies[id(model)]
     if new.trainable != old.trainable:
@@ -376,6 +391,6 @@ def _copy_flags(model, copies):
                     other.trainable = one.trainable
 
 
-def _node_of(tensor):
+def _node_of(tensor: keras.KerasTensor) -> Any:
     operation, index, _ = tensor._keras_history
     return operation._inbound_nodes[index]

@@ -7,6 +7,7 @@ from keras import ops
 from keras_cnnfix import checks
 from keras_cnnfix.ops.even import check_shape, checked_phases, even, even_start
 from keras_cnnfix.ops.shuffle import CHANNEL_ORDERS
+from keras_cnnfix.typing import ChannelOrder, Config, DType, Initializer, IntOrPair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -56,7 +57,13 @@ class ICNR(keras.initializers.Initializer):
         True
     """
 
-    def __init__(self, initializer="glorot_uniform", size=2, channel_order="dcr", transposed=False):
+    def __init__(
+        self,
+        initializer: Initializer = "glorot_uniform",
+        size: IntOrPair = 2,
+        channel_order: ChannelOrder = "dcr",
+        transposed: bool = False,
+    ) -> None:
         if initializer is None:
             initializer = "glorot_uniform"  # What Keras makes of it.
         self.initializer = checks.keras_object("ICNR", "initializer", initializer)
@@ -64,7 +71,7 @@ class ICNR(keras.initializers.Initializer):
         self.channel_order = checks.one_of("ICNR", "channel_order", channel_order, CHANNEL_ORDERS)
         self.transposed = checks.boolean("ICNR", "transposed", transposed)
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: DType = None) -> Tensor:
         """Returns a kernel of `shape` (kh, kw, C, filters * sy * sx).
 
         That of a transposed convolution is (kh, kw, filters, C). The last axis alone counts for a
@@ -74,7 +81,7 @@ class ICNR(keras.initializers.Initializer):
             self._of_transposed(shape, dtype) if self.transposed else self._of_blocks(shape, dtype)
         )
 
-    def _of_blocks(self, shape, dtype):
+    def _of_blocks(self, shape: Shape, dtype: DType) -> Tensor:
         phases = self.size[0] * self.size[1]
         if shape[-1] % phases:
             raise ValueError(
@@ -90,7 +97,7 @@ class ICNR(keras.initializers.Initializer):
             return ops.concatenate(copies, axis=-1)
         return ops.reshape(ops.stack(copies, axis=-1), shape)
 
-    def _of_transposed(self, shape, dtype):
+    def _of_transposed(self, shape: Shape, dtype: DType) -> Tensor:
         if len(shape) != 4 or any(k < s for k, s in zip(shape, self.size, strict=False)):
             raise ValueError(
                 f"ICNR: `shape` must be (height, width, filters, channels) of a transposed "
@@ -107,7 +114,7 @@ class ICNR(keras.initializers.Initializer):
         whole = all(k % s == 0 for k, s in zip(taps, self.size, strict=True))
         return kernel if whole else even(kernel, self.size)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             "initializer": keras.initializers.serialize(self.initializer),
             "size": self.size,
@@ -143,21 +150,27 @@ class EvenPhases(keras.initializers.Initializer):
         True
     """
 
-    def __init__(self, initializer="glorot_uniform", strides=2, channel_order=None, order=0):
+    def __init__(
+        self,
+        initializer: Initializer = "glorot_uniform",
+        strides: IntOrPair = 2,
+        channel_order: ChannelOrder | None = None,
+        order: int = 0,
+    ) -> None:
         if initializer is None:
             initializer = "glorot_uniform"  # What Keras makes of it.
         self.initializer = checks.keras_object("EvenPhases", "initializer", initializer)
         phases = checked_phases("EvenPhases", strides, channel_order, order)
         self.strides, self.channel_order, self.order = phases
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: DType = None) -> Tensor:
         """Returns a kernel (or a sub-pixel convolution's bias) of `shape`."""
         phases = (self.strides, self.channel_order, self.order)
         check_shape("EvenPhases", shape, *phases)
         drawn = self.initializer(shape, dtype=dtype)
         return ops.cast(even_start(drawn, *phases), drawn.dtype)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             "initializer": keras.initializers.serialize(self.initializer),
             "strides": self.strides,

@@ -6,6 +6,8 @@ import fnmatch
 import itertools
 import math
 import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
@@ -21,18 +23,21 @@ from keras_cnnfix.diagnostics.arrays import (
     some_images,
 )
 from keras_cnnfix.ops import layout
-from keras_cnnfix.rules import GROUPS, RULES, Safety, group_of
+from keras_cnnfix.rules import GROUPS, RULES, Match, Rule, Rules, Safety, group_of
 from keras_cnnfix.rules import chosen as rules_chosen
 from keras_cnnfix.rules.recognition import known_shape
-from keras_cnnfix.rules.rule import kind
+from keras_cnnfix.rules.rule import Rewrite, kind
 from keras_cnnfix.rules.search import (
+    Found,
     Left,
+    Matches,
     all_matches,
     hidden_layers,
     likeness,
     of_own_code,
     path_of,
 )
+from keras_cnnfix.typing import Array, Images, Shape
 
 # A part that is exact differs by no more than this, of the largest number that it answers.
 TOLERANCE, HALF_TOLERANCE = 1e-5, 2e-2
@@ -40,6 +45,10 @@ RENEWED = 32  # batches that moving statistics are taken from
 FITTED = 32  # images that a rule may fit what it makes to
 MOST_IMAGES = 1024  # that are taken of an iterable
 SIDES = (33, 34)  # For unknown sizes, where a part is tried.
+
+# A name or a pattern, a class, a layer, or a function of a layer; or several.
+Selection: TypeAlias = str | type[Any] | Callable[[Any], bool]
+Selections: TypeAlias = Selection | Collection[Selection]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +72,8 @@ class Change:
     after: str
     safety: str
     residual: float | None
-    multiplications: tuple | None
-    weights: tuple
+    multiplications: tuple[int, int] | None
+    weights: tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,21 +89,25 @@ class FixReport:
         hint: What a wider `rules=` would do besides, in a line.
     """
 
-    changed: tuple
-    left: tuple
-    failed: tuple
-    difference: tuple | None = None
+    changed: tuple[Change, ...]
+    left: tuple[Left, ...]
+    failed: tuple[Left, ...]
+    difference: tuple[float, ...] | None = None
     hint: str = ""
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """The report as dicts, lists, numbers and text."""
         return dataclasses.asdict(self, dict_factory=_plain)
 
-    def _tables(self):
-        titled = {"Changed": self.changed, "Left alone": self.left, "Failed": self.failed}
+    def _tables(self) -> list[tuple[str, list[dict[str, Any]]]]:
+        titled: dict[str, tuple[Any, ...]] = {
+            "Changed": self.changed,
+            "Left alone": self.left,
+            "Failed": self.failed,
+        }
         return [(title, [_row(part) for part in parts]) for title, parts in titled.items() if parts]
 
-    def _lines(self):
+    def _lines(self) -> list[str]:
         lines = [
             f"{len(self.changed)} changed, {len(self.left)} left alone, {len(self.failed)} failed."
         ]
@@ -103,23 +116,23 @@ class FixReport:
             lines.append(f"The answers to the images changed by {changes} of the largest.")
         return [*lines, self.hint] if self.hint else lines
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (tables.text(self._tables()) + "\n".join(self._lines())).lstrip()
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return tables.html(self._tables()) + "".join(f"<p>{line}</p>" for line in self._lines())
 
 
 def fix(
-    model,
-    rules="exact",
-    images=None,
-    include=None,
-    exclude=None,
-    min_channels=None,
-    skip_first=False,
-    dry_run=False,
-):
+    model: keras.Model,
+    rules: Rules = "exact",
+    images: Images | None = None,
+    include: Selections | None = None,
+    exclude: Selections | None = None,
+    min_channels: int | None = None,
+    skip_first: bool = False,
+    dry_run: bool = False,
+) -> tuple[keras.Model, FixReport]:
     """Returns a model without what draws artifacts, and a report of what was done.
 
     The parts that the rules find are replaced, with their weights: by what gives the same numbers
@@ -217,7 +230,7 @@ def fix(
     return new, report
 
 
-def _not_kept(model, new):
+def _not_kept(model: keras.Model, new: keras.Model) -> Iterator[Left]:
     """Compiles the new model as the old one, and says what of the old one is not in it."""
     if not graph.keeps_class(model):
         yield Left("", model.name, f"it is no {kind(model)} any more, but a plain {kind(new)}")
@@ -228,12 +241,14 @@ def _not_kept(model, new):
             yield Left("", model.name, "its loss or metrics have no config: compile it anew")
 
 
-def _rewritten(matches, names, outputs, inputs):
+def _rewritten(
+    matches: Matches, names: set[str], outputs: Collection[str], inputs: dict[Any, list[Array]]
+) -> tuple[list[Change], list[Left], list[tuple[tuple[graph.Site, ...], list[Any]]]]:
     """Changes, failures, and what `graph.rebuilt` replaces. New layers get names beside `names`,
     and take over those of `outputs`; rules may fit them to `inputs`.
     """
     changed, failed, replaced = [], [], []
-    done: dict = {}
+    done: dict[Any, tuple[Match, Any, Change | str]] = {}
     for rule, match in tqdm(matches, desc="fix", unit="part", delay=3, leave=False):
         key = _key(rule, match)
         if key not in done:
@@ -251,12 +266,14 @@ def _rewritten(matches, names, outputs, inputs):
     return changed, failed, replaced
 
 
-def _key(rule, match):
+def _key(rule: Rule, match: Match) -> tuple[Any, ...]:
     """What matches have in common that become the same layers."""
     return rule.name, likeness(match)
 
 
-def _tried(rule, match, names, outputs, inputs):
+def _tried(
+    rule: Rule, match: Match, names: set[str], outputs: Collection[str], inputs: list[Array] | None
+) -> tuple[Match, Any, Change | str]:
     """A match, what it becomes, and the `Change`, or why there is none."""
     try:
         pairs = rule.rewrite(match) if inputs is None else rule.rewrite(match, inputs=inputs)
@@ -267,7 +284,7 @@ def _tried(rule, match, names, outputs, inputs):
         return match, None, f"{type(error).__name__}: {error}"
 
 
-def _name(match, layers, names, outputs):
+def _name(match: Match, layers: Sequence[Any], names: set[str], outputs: Collection[str]) -> None:
     """Gives new layers names that no other layer has; one of several outputs keeps its name."""
     kept = {site.operation.name for site in match.sites}
     last = match.sites[-1]
@@ -285,7 +302,7 @@ def _name(match, layers, names, outputs):
         names.add(layer.name)
 
 
-def _change(rule, match, pairs):
+def _change(rule: Rule, match: Match, pairs: Rewrite) -> Change:
     replaced = [site for sites, _ in pairs for site in sites]
     layers = [layer for _, part in pairs for layer in part]
     residual = _residual(rule, match.sites, layers) if len(pairs) == 1 else None
@@ -303,7 +320,7 @@ def _change(rule, match, pairs):
     )
 
 
-def _residual(rule, sites, layers):
+def _residual(rule: Rule, sites: Sequence[graph.Site], layers: Iterable[Any]) -> float | None:
     """By how much the answers of `layers` to random images differ from those of `sites`.
 
     Raises:
@@ -332,11 +349,11 @@ def _residual(rule, sites, layers):
     return float(np.sqrt(np.square(new - old).sum() / energy)) if energy else 0.0
 
 
-def _weights(operations):
+def _weights(operations: Iterable[Any]) -> int:
     return sum(op.count_params() for op in operations if isinstance(op, keras.Layer) and op.built)
 
 
-def _multiplications(match, pairs):
+def _multiplications(match: Match, pairs: Rewrite) -> tuple[int, int] | None:
     if match.sites[0].input is None:
         return None
     before = [(site.operation, site.input.shape, site.output.shape) for site in match.sites]
@@ -350,11 +367,11 @@ def _multiplications(match, pairs):
         layer = layer.operation if isinstance(layer, graph.Site) else layer
         small, shape = shape, layer.compute_output_shape(shape)
         after.append((layer, small, shape))
-    counts = [[_products(*call) for call in calls] for calls in (before, after)]
-    return None if any(None in part for part in counts) else tuple(map(sum, counts))
+    counts: Any = [[_products(*call) for call in calls] for calls in (before, after)]
+    return None if any(None in part for part in counts) else tuple(map(sum, counts))  # type: ignore[return-value]
 
 
-def _products(layer, before, after):
+def _products(layer: Any, before: Shape, after: Shape) -> int | None:
     """How often a layer multiplies for an image of shape `before`; None where that is unknown."""
     taps = [w for w in getattr(layer, "weights", ()) if "kernel" in w.name]
     kernel_size = getattr(layer, "kernel_size", ())
@@ -373,15 +390,15 @@ def _products(layer, before, after):
     return None if channels is None else math.prod(size) * math.prod(kernel_size) * channels
 
 
-def _answers(model, images):
+def _answers(model: keras.Model, images: Images) -> list[Array]:
     return keras.tree.flatten(model.predict(images, verbose=0))
 
 
-def _largest_change(old, new):
+def _largest_change(old: Array, new: Array) -> float:
     return float(np.abs(new - old).max() / (np.abs(old).max() or 1))
 
 
-def _inputs(model, images, matches):
+def _inputs(model: keras.Model, images: Images, matches: Matches) -> dict[Any, list[Array]]:
     """By key of the matches: what the first sites of those take whose rule has a use for it."""
     wanted = [
         (_key(rule, match), match.sites[0])
@@ -390,14 +407,16 @@ def _inputs(model, images, matches):
     ]
     few = keras.tree.map_structure(lambda x: ops.convert_to_tensor(x[:FITTED]), images)
     taken = graph.taken_by(model, few, [site for _, site in wanted])
-    found: dict = {}
+    found: dict[Any, list[Array]] = {}
     for key, site in wanted:
         arrays = [ops.convert_to_numpy(ops.cast(x, "float32")) for x in taken[site]]
         found.setdefault(key, []).extend(arrays)
     return found
 
 
-def _selected(owner, sites, include, exclude):
+def _selected(
+    owner: str, sites: Sequence[graph.Site], include: Selections | None, exclude: Selections | None
+) -> tuple[Callable[[Match], bool], Callable[[Match], bool]]:
     """Functions that tell whether a match is included, and whether it is excluded."""
     tests = []
     for name, selection in (("include", include), ("exclude", exclude)):
@@ -411,7 +430,7 @@ def _selected(owner, sites, include, exclude):
         tests.append(wanted if selection is not None else None)
     included, excluded = tests
 
-    def matches(wanted):
+    def matches(wanted: Collection[Any]) -> Callable[[Match], bool]:
         return lambda match: any(
             _is_named(one, site.path, site.operation) for one in wanted for site in match.sites
         )
@@ -422,7 +441,7 @@ def _selected(owner, sites, include, exclude):
     )
 
 
-def _is_named(selection, path, operation):
+def _is_named(selection: Any, path: str, operation: Any) -> bool:
     if isinstance(selection, str):
         return any(fnmatch.fnmatchcase(n, selection) for n in (path, operation.name))
     if isinstance(selection, type):
@@ -432,7 +451,7 @@ def _is_named(selection, path, operation):
     return selection is operation and selection is not None
 
 
-def _channels(match):
+def _channels(match: Match) -> int | None:
     layer = next((s.operation for s in match.sites if hasattr(s.operation, "data_format")), None)
     tensor = match.sites[0].input
     if layer is None or tensor is None or len(tensor.shape) != 4:
@@ -440,7 +459,7 @@ def _channels(match):
     return tensor.shape[layout.channel_axis(layer.data_format)]
 
 
-def _not_applicable(owner, model):
+def _not_applicable(owner: str, model: keras.Model) -> FixReport:
     names = (
         ", ".join(repr(layer.name) for layer in model.layers[:3])
         if hasattr(model, "layers")
@@ -455,10 +474,10 @@ def _not_applicable(owner, model):
     return FixReport((), (Left("", model.name, reason),), ())
 
 
-def _hint(model, chosen, found):
+def _hint(model: keras.Model, chosen: Sequence[Rule], found: Found) -> str:
     wider = [rule for rule in RULES if rule.name in GROUPS["all"] and rule not in chosen]
     taken = {id(site) for _, match in found.matches for site in match.sites}
-    counts: collections.Counter = collections.Counter()
+    counts: collections.Counter[tuple[str, str]] = collections.Counter()
     for rule, match in all_matches(model, wider).matches:
         if not taken & set(map(id, match.sites)):
             counts[group_of(rule), rule.finds] += 1
@@ -468,7 +487,7 @@ def _hint(model, chosen, found):
     return f"Besides, fix would change {'; '.join(parts)}."
 
 
-def _warn_of_nothing(owner, model, chosen, done):
+def _warn_of_nothing(owner: str, model: keras.Model, chosen: Iterable[Rule], done: str) -> None:
     looked_for = "; ".join(rule.finds for rule in chosen)
     warnings.warn(
         f"{owner}: no rule matches any layer of {model.name!r}. Looked for: {looked_for}. The "
@@ -477,11 +496,11 @@ def _warn_of_nothing(owner, model, chosen, done):
     )
 
 
-def _plain(items):
+def _plain(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in items}
 
 
-def _row(part):
+def _row(part: Change | Left) -> dict[str, Any]:
     if isinstance(part, Left):
         return {"layer": part.layer, "rule": part.rule, "reason": part.reason}
     cost = part.multiplications and part.multiplications[1] / (part.multiplications[0] or 1)
@@ -495,16 +514,16 @@ def _row(part):
 
 
 def distill(
-    model,
-    teacher,
-    images,
-    epochs=10,
-    batch_size=32,
-    optimizer=None,
-    loss="mse",
-    patience=3,
-    verbose="auto",
-):
+    model: keras.Model,
+    teacher: keras.Model,
+    images: Images,
+    epochs: int = 10,
+    batch_size: int = 32,
+    optimizer: Any = None,
+    loss: Any = "mse",
+    patience: int = 3,
+    verbose: int | Literal["auto"] = "auto",
+) -> keras.callbacks.History:
     """Trains a fixed model to give the answers that the old one gave: without labels.
 
     Each batch is shown to both; what `model` answers is drawn to what `teacher` does, both in
@@ -575,14 +594,21 @@ def distill(
     class Student(keras.Model):
         """The same layers: what the user's own model is compiled with stays as it is."""
 
-        def call(self, inputs, training=None, mask=None):
+        def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
             return super().call(inputs, training=False, mask=mask)
 
-        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        def compute_loss(
+            self,
+            x: Any = None,
+            y: Any = None,
+            y_pred: Any = None,
+            sample_weight: Any = None,
+            training: bool = True,
+        ) -> Any:
             answers = keras.tree.map_structure(ops.stop_gradient, teacher(x, training=False))
             return super().compute_loss(x, answers, y_pred, sample_weight, training)
 
-    settings = {"epochs": epochs, "verbose": verbose}
+    settings: dict[str, Any] = {"epochs": epochs, "verbose": verbose}
     count = length(images)
     _renew_statistics(model, first_batches(owner, images, batch_size, RENEWED))
     if arrays:
@@ -603,11 +629,11 @@ def distill(
     return student.fit(images, callbacks=[stop], **settings)
 
 
-def _as_tensors(batch):
+def _as_tensors(batch: Any) -> Any:
     return keras.tree.map_structure(ops.convert_to_tensor, batch)
 
 
-def _renew_statistics(model, batches):
+def _renew_statistics(model: keras.Model, batches: Iterable[tuple[Any, Any]]) -> None:
     """Makes the moving statistics of trainable normalizations means over `batches`."""
     layers = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_mean")]
     layers = [layer for layer in layers if layer.trainable]

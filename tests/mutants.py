@@ -323,7 +323,7 @@ MUTANTS = [
         "((0, 0), (0, 0)), self.padding\n",
         IMAGES,
     ),
-    Mutant("layers/max_blur_pool2d.py", "        kernel_size=3,", "        kernel_size=4,"),
+    Mutant("layers/max_blur_pool2d.py", "kernel_size: IntOrPair = 3", "kernel_size: IntOrPair = 4"),
     Mutant("layers/padding2d.py", "n + sum(pad)", "n + 2 * max(pad)", CONTRACT + "symbolic"),
     # Measures.
     Mutant(
@@ -380,7 +380,7 @@ MUTANTS = [
     Mutant("diagnostics/shift.py", "(-y, -x), (0, 1)", "(y, x), (0, 1)"),
     # Rules, and what takes a model apart.
     Mutant("rules/upsampling_conv.py", "ops.flip(kernel, axis=(0, 1))", "kernel", EXACT),
-    Mutant("rules/upsampling_conv.py", 'padding = "zeros"', 'padding = "edge"', EXACT),
+    Mutant("rules/upsampling_conv.py", 'None = "zeros"', 'None = "edge"', EXACT),
     Mutant("rules/upsampling_conv.py", "k % 2 == 0 for k", "k % 2 == 2 for k", EXACT),
     Mutant("rules/upsampling_conv.py", 'conv.padding != "valid"', "not conv.padding", EXACT),
     Mutant("rules/upsampling_conv.py", "steps != {(1, 1)}", "not steps", EXACT),

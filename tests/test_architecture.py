@@ -1,6 +1,7 @@
 """The house: who may import whom, and which names are public."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import keras_cnnfix
 
 PACKAGE = Path(keras_cnnfix.__file__).parent
 FLOORS = {
+    "typing": -1,
     "checks": 0,
     "tables": 0,
     "ops": 1,
@@ -55,6 +57,17 @@ def test_imports_go_only_downstairs(file):
             assert below or rest[0] == _room(file), f"{file} imports {module}"
             # Measures look at any model, not at this package's layers.
             assert (_room(file), rest[0]) != ("diagnostics", "layers"), file
+
+
+def test_contributing_lists_the_floors():
+    contributing = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\| (-?\d) \| (.+?) \| (.+?) \|$", contributing, re.M)
+    listed = {
+        name.removesuffix("/").removesuffix(".py"): int(floor)
+        for floor, where, _ in rows
+        for name in re.findall("`(.+?)`", where)
+    }
+    assert listed == {room: floor for room, floor in FLOORS.items() if room != "__main__"}
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -1,6 +1,7 @@
 """`diagnose`: what is wrong is found, what is not is not claimed."""
 
 import json
+from typing import Any
 
 import keras
 import numpy as np
@@ -136,7 +137,8 @@ def test_flat_maps_stay_flat_behind_what_is_even_and_do_not_behind_what_is_not()
     x = networks.inputs_of(model)
     fixed, _ = fix(model, rules="upsampling")
     for network, flat in ((model, False), (fixed, True)):
-        answers, period = answer_to_flats(network, x, "channels_last")
+        found: Any = answer_to_flats(network, x, "channels_last")
+        answers, period = found
         assert period == (8, 8)
         assert answers.shape[1:] == (192, 192, 3)
         middle = answers[:, 80:112, 80:112]

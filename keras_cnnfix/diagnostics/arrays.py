@@ -1,16 +1,20 @@
 """What every measure begins with: images as NumPy arrays, and what a model makes of them."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_cnnfix import checks
 from keras_cnnfix.ops import backend, layout
+from keras_cnnfix.typing import AnyModel, Array, DataFormat, Images, Ints
 
 
-def images_as_array(owner, images, data_format, name="images"):
+def images_as_array(
+    owner: str, images: Images, data_format: DataFormat | None, name: str = "images"
+) -> Array:
     """Returns images as a float array `(N, H, W, C)`.
 
     Args:
@@ -36,7 +40,9 @@ def images_as_array(owner, images, data_format, name="images"):
     return array
 
 
-def batches(owner, images, labels, data_format):
+def batches(
+    owner: str, images: Images, labels: Any, data_format: DataFormat | None
+) -> Iterator[tuple[Array, Any]]:
     """Yields images as float arrays `(N, H, W, C)`, with their labels as they are, or None.
 
     Args:
@@ -75,7 +81,7 @@ def batches(owner, images, labels, data_format):
         raise ValueError(f"{owner}: `images` must give one batch or more. Received: none.")
 
 
-def is_structure(images):
+def is_structure(images: Images) -> bool:
     """Whether it is an array, a tensor or a structure of them, and not an iterable of batches: a
     list of tuples is one.
     """
@@ -85,7 +91,9 @@ def is_structure(images):
     return bool(parts) and all(hasattr(part, "ndim") for part in parts)
 
 
-def first_batches(owner, images, batch_size, most=None):
+def first_batches(
+    owner: str, images: Images, batch_size: Any, most: int | None = None
+) -> Iterator[tuple[Any, Any]]:
     """Yields batches as a model takes them, as arrays, with their labels, or None.
 
     Args:
@@ -120,7 +128,7 @@ def first_batches(owner, images, batch_size, most=None):
         raise ValueError(f"{owner}: `images` must hold one image or more. Received: none.")
 
 
-def some_images(owner, images, most):
+def some_images(owner: str, images: Images, most: int) -> tuple[Any, Array | None]:
     """The images of the first batches, `most` or a batch more, as arrays, and their labels or None;
     of arrays all.
     """
@@ -139,7 +147,7 @@ def some_images(owner, images, most):
     return images, np.concatenate([_as_given(of_batch) for of_batch in labels])
 
 
-def not_taken(owner, images, error):
+def not_taken(owner: str, images: Images, error: Exception) -> ValueError:
     """The error to raise where a model does not take the user's images."""
     shapes = [tuple(part.shape) for part in keras.tree.flatten(images)]
     first = (str(error).splitlines() or [""])[0]
@@ -149,16 +157,16 @@ def not_taken(owner, images, error):
     )
 
 
-def _with_labels(batch):
+def _with_labels(batch: Any) -> tuple[Any, Any]:
     """The images and the labels of what gives batches, None where it gives images alone."""
     return (*batch, None)[:2] if isinstance(batch, tuple | list) else (batch, None)
 
 
-def _as_given(x):
+def _as_given(x: Any) -> Array:
     return x if isinstance(x, np.ndarray) else np.asarray(keras.ops.convert_to_numpy(x))
 
 
-def length(source):
+def length(source: Any) -> int | None:
     """How many batches it gives, None where it does not say."""
     try:
         return len(source)
@@ -166,12 +174,14 @@ def length(source):
         return None
 
 
-def is_array(images):
+def is_array(images: Images) -> bool:
     """Whether it is an array, a tensor or a sequence of them, and not an iterable of batches."""
     return hasattr(images, "shape") or isinstance(images, (list, tuple))
 
 
-def answering(owner, model, batch_size, data_format):
+def answering(
+    owner: str, model: AnyModel, batch_size: int, data_format: DataFormat | None
+) -> Callable[[Array], Array]:
     """Returns a function from images `(N, H, W, C)` to `model`'s outputs, arrays, channels last.
 
     Args:
@@ -187,7 +197,7 @@ def answering(owner, model, batch_size, data_format):
     order = _order(layout.spatial_axes(data_format), data_format)
     ask = _asking(model)
 
-    def answer(images):
+    def answer(images: Array) -> Array:
         images = np.transpose(images, np.argsort(order))
         parts = [
             _output(owner, ask(images[start : start + batch_size]))
@@ -199,19 +209,19 @@ def answering(owner, model, batch_size, data_format):
     return answer
 
 
-def _asking(model):
+def _asking(model: AnyModel) -> Callable[[Array], Any]:
     # `predict` would need a progress bar silenced, and lets no other function take its place.
     if hasattr(model, "predict_on_batch"):
         return model.predict_on_batch
 
-    def with_tensors(images):
+    def with_tensors(images: Array) -> Any:
         return backend.answer(model, backend.as_taken_by(model, images))
 
     if backend.is_torch_module(model) or isinstance(model, keras.Layer):
         return with_tensors
     takes_arrays = True
 
-    def with_arrays_if_taken(images):
+    def with_arrays_if_taken(images: Array) -> Any:
         nonlocal takes_arrays
         if takes_arrays:
             # What a function takes shows when it is called; if the fault is another one, the
@@ -227,7 +237,7 @@ def _asking(model):
     return with_arrays_if_taken
 
 
-def _output(owner, output):
+def _output(owner: str, output: Any) -> Array:
     if not hasattr(output, "shape"):
         size = f" of {len(output)}" if hasattr(output, "__len__") else ""
         raise ValueError(
@@ -238,7 +248,7 @@ def _output(owner, output):
     return _as_array(output)
 
 
-def without_border(owner, images, border):
+def without_border(owner: str, images: Array, border: int) -> Array:
     """Returns images `(N, H, W, C)` without their outermost `border` pixels."""
     border = checks.positive_int(owner, "border", border, minimum=0)
     if 2 * border >= min(images.shape[1:3]):
@@ -249,13 +259,13 @@ def without_border(owner, images, border):
     return images[:, border : images.shape[1] - border, border : images.shape[2] - border]
 
 
-def _as_array(images):
+def _as_array(images: Any) -> Array:
     images = _as_given(images)
     # NumPy has no arithmetic of its own for bfloat16, and little room in float16.
     exact = images.dtype in ("float32", "float64")
     return images if exact else images.astype("float32")
 
 
-def _order(spatial, data_format):
+def _order(spatial: Ints, data_format: DataFormat) -> Ints:
     """The axes of a batch in `data_format`, in the order N, H, W, C."""
     return (0, *spatial, layout.channel_axis(data_format))

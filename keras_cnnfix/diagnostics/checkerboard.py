@@ -1,12 +1,15 @@
 """How much of an image is a grid with the period of an up-sampling."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.arrays import images_as_array, without_border
 from keras_cnnfix.ops import backend
+from keras_cnnfix.typing import AnyModel, Array, DataFormat, Images, IntOrPair, Ints, Shape
 
 # From how many dB on it is a grid, for lattices of at least so many points: the more there are to
 # average over, the less is chance. `python -m benchmarks.detection` makes the table, in
@@ -30,16 +33,18 @@ class CheckerboardScore:
 
     share: float
     excess: float
-    period: tuple
+    period: tuple[int, int]
 
     @property
-    def found(self):
+    def found(self) -> bool:
         """Whether it is a grid: an excess of 15 dB for a period of 2 or 3, 12 from 4, 9 from 7."""
         points = self.period[0] * self.period[1] - 1
         return self.excess >= next(level for least, level in FOUND_FROM.items() if points >= least)
 
 
-def checkerboard_score(images, period=2, border=0, data_format=None):
+def checkerboard_score(
+    images: Images, period: IntOrPair = 2, border: int = 0, data_format: DataFormat | None = None
+) -> CheckerboardScore:
     """Measures the grid that up-sampling by `period` leaves in images.
 
     Whatever repeats every `U` pixels lies in the bins `(k * H / U, l * W / U)` of the Fourier
@@ -91,14 +96,19 @@ def checkerboard_score(images, period=2, border=0, data_format=None):
     return _score(owner, luminance(images), period)
 
 
-def luminance(images):
+def luminance(images: Array) -> Array:
     """Returns the luminance `(N, H, W, 1)` of RGB images; other numbers of channels stay."""
     if images.shape[-1] != LUMA.size:
         return images
     return images @ LUMA.astype(images.dtype)[:, None]
 
 
-def input_gradient(model, images, loss=None, data_format=None):
+def input_gradient(
+    model: AnyModel,
+    images: Images,
+    loss: Callable[[Any], Any] | None = None,
+    data_format: DataFormat | None = None,
+) -> Array:
     """Returns the gradient of a loss with respect to the input.
 
     Args:
@@ -126,7 +136,14 @@ def input_gradient(model, images, loss=None, data_format=None):
     return images_as_array(owner, gradient, data_format, "gradient")
 
 
-def gradient_checkerboard(model, images, period=2, loss=None, border=0, data_format=None):
+def gradient_checkerboard(
+    model: AnyModel,
+    images: Images,
+    period: IntOrPair = 2,
+    loss: Callable[[Any], Any] | None = None,
+    border: int = 0,
+    data_format: DataFormat | None = None,
+) -> CheckerboardScore:
     """Measures the grid in the size of a loss's gradient with respect to the input.
 
     A strided convolution weighs the pixels of its input unevenly, and so does a pooling: seen
@@ -163,7 +180,7 @@ def gradient_checkerboard(model, images, period=2, loss=None, border=0, data_for
     return _score(owner, without_border(owner, size, border), period)
 
 
-def _score(owner, images, period):
+def _score(owner: str, images: Array, period: tuple[int, int]) -> CheckerboardScore:
     if period == (1, 1):
         raise ValueError(f"{owner}: `period` must be 2 or more on one axis. Received: (1, 1).")
     height, width = (n // p * p for n, p in zip(images.shape[1:3], period, strict=True))
@@ -179,7 +196,7 @@ def _score(owner, images, period):
         return CheckerboardScore(0.0, 0.0, period)
     lattice = _lattice(power.shape, period)
     share = min(1.0, sum(power[point] for point in lattice) * WINDOW_SPREAD / total)
-    groups: dict = {}
+    groups: dict[tuple[bool, bool], list[float]] = {}
     for y, x in lattice:
         usual = max(
             _median_beside(power[:, x], y, period[0]), _median_beside(power[y], x, period[1])
@@ -190,7 +207,7 @@ def _score(owner, images, period):
     return CheckerboardScore(float(share), float(excess), period)
 
 
-def power_spectrum(images):
+def power_spectrum(images: Array) -> tuple[Array, float]:
     """Returns the power `(H, W)` of images `(N, H, W, C)`, and what of it may be rounding, a bin.
 
     Without the mean, under a Hann window, summed over images and channels; frequency 0 first.
@@ -199,7 +216,7 @@ def power_spectrum(images):
     return np.square(np.abs(np.fft.fft2(images, axes=(1, 2)))).sum((0, 3)), rounding
 
 
-def windowed(images):
+def windowed(images: Array) -> tuple[Array, float]:
     """Returns images `(N, H, W, C)` without their mean, under a Hann window, and what of the power
     in a bin of their spectrum may be rounding.
     """
@@ -211,29 +228,29 @@ def windowed(images):
     return images * window, rounding * np.square(window).sum()
 
 
-def is_flat(power, rounding):
+def is_flat(power: float, rounding: float) -> bool:
     """Whether the mean power of a bin is no more than rounding."""
     # A convolution rounds each phase in its own way, by several units in the last place.
     return power <= 64 * rounding
 
 
-def _hann(n):
+def _hann(n: int) -> Array:
     """A periodic Hann window: its transform has three bins, so a tone stays within three."""
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
 
 
-def _lattice(shape, period):
+def _lattice(shape: Shape, period: Ints) -> list[tuple[int, int]]:
     steps = [n // p for n, p in zip(shape, period, strict=True)]
     points = [(k * steps[0], j * steps[1]) for k in range(period[0]) for j in range(period[1])]
     return points[1:]
 
 
-def _median_beside(line, centre, period):
+def _median_beside(line: Array, centre: int, period: int) -> float:
     """The median of the bins beside `centre` that belong to no point of the lattice."""
     offsets = np.arange(2, reach(len(line), period) + 1)
     return np.median(line[(centre + np.concatenate([-offsets, offsets])) % len(line)])
 
 
-def reach(side, period):
+def reach(side: int, period: int) -> int:
     """How many bins away a neighbour may be, short of the next point of the lattice."""
     return min(NEIGHBOURS, max(2, side // period - 2))

@@ -1,5 +1,6 @@
 """What a model makes of constant inputs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.arrays import answering, without_border
 from keras_cnnfix.ops import layout
+from keras_cnnfix.typing import AnyModel, Array, DataFormat, Shape
 
 UNKNOWN_SIDE = 64  # pixels, for a model that takes any size
 
@@ -23,15 +25,19 @@ class ConstantResponse:
         outputs: The outputs themselves, `(levels, H, W, C)`.
     """
 
-    levels: tuple
-    energy: np.ndarray
-    spatial_std: np.ndarray
-    outputs: np.ndarray
+    levels: tuple[float, ...]
+    energy: Array
+    spatial_std: Array
+    outputs: Array
 
 
 def constant_response(
-    model, shape=None, levels=(0.0, 0.25, 0.5, 0.75, 1.0), border=0, data_format=None
-):
+    model: AnyModel,
+    shape: tuple[int, int, int] | None = None,
+    levels: Iterable[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
+    border: int = 0,
+    data_format: DataFormat | None = None,
+) -> ConstantResponse:
     """Shows what a model makes of constant images.
 
     Two opposite faults show here. An up-sampler should answer a constant with a constant: the
@@ -85,7 +91,7 @@ def constant_response(
     return ConstantResponse(levels, share, np.sqrt(variance), outputs)
 
 
-def input_shape(owner, model, shape):
+def input_shape(owner: str, model: AnyModel, shape: Shape | None) -> Shape:
     """`shape` of one input, or where it is None the model's own, 64 for an unknown side."""
     if shape is None:
         known = getattr(model, "input_shape", None)

@@ -1,12 +1,20 @@
 """How evenly an up-sampling layer covers its output: from numbers, or from its weights."""
 
+from typing import Any
+
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from keras_cnnfix import checks
+from keras_cnnfix.typing import Array, ChannelOrder, IntOrPair, Tensor
 
 
-def overlap_map(kernel_size, strides=None, input_size=None):
+def overlap_map(
+    kernel_size: IntOrPair | keras.Layer,
+    strides: IntOrPair | None = None,
+    input_size: IntOrPair | None = None,
+) -> Array:
     """Counts the taps of a transposed convolution that reach each output pixel.
 
     Along an axis with `k` taps and a stride `s`, output pixel `n` is reached by
@@ -45,7 +53,7 @@ def overlap_map(kernel_size, strides=None, input_size=None):
         layer = kernel_size
         strides, kernel_size = _factor("overlap_map", layer), layer.kernel_size
         if hasattr(layer, "channel_order"):
-            kernel_size = tuple(k * s for k, s in zip(kernel_size, strides, strict=True))
+            kernel_size = tuple(k * s for k, s in zip(kernel_size, strides, strict=True))  # type: ignore[arg-type]
         elif not hasattr(layer, "output_padding"):
             raise _other_kind("overlap_map", layer)
     taps = checks.pair_of_ints("overlap_map", "kernel_size", kernel_size)
@@ -60,7 +68,11 @@ def overlap_map(kernel_size, strides=None, input_size=None):
     return np.outer(*axes)
 
 
-def phase_gains(kernel, strides=None, channel_order=None):
+def phase_gains(
+    kernel: Tensor | keras.Layer,
+    strides: IntOrPair | None = None,
+    channel_order: ChannelOrder | None = None,
+) -> Array:
     """Returns what each phase of an up-sampling layer makes of a constant input.
 
     Up-sampling by `s` has `s` phases an axis: output pixels `s * m + r` for `r = 0..s-1` (of a
@@ -116,7 +128,7 @@ def phase_gains(kernel, strides=None, channel_order=None):
     return np.moveaxis(sums.reshape(len(sums), -1, sy, sx), (2, 3), (0, 1))
 
 
-def phase_imbalance(gains):
+def phase_imbalance(gains: npt.ArrayLike) -> float:
     """Returns which share of a layer's response to constants is a checkerboard.
 
     With the mean `m` of the gains `g` over the phases, for each pair of channels,
@@ -150,7 +162,7 @@ def phase_imbalance(gains):
     return float(uneven / energy) if energy else 0.0
 
 
-def _gains_of_layer(layer):
+def _gains_of_layer(layer: keras.Layer) -> Array:
     if not layer.built:
         raise ValueError(
             f"phase_gains: the layer must have weights. Received: {layer.name!r}, which is not "
@@ -172,14 +184,14 @@ def _gains_of_layer(layer):
     raise _other_kind("phase_gains", layer)
 
 
-def _factor(owner, layer):
+def _factor(owner: str, layer: keras.Layer) -> Any:
     for name in ("size", "strides"):
         if hasattr(layer, name) and hasattr(layer, "kernel_size"):
             return getattr(layer, name)
     raise _other_kind(owner, layer)
 
 
-def _other_kind(owner, layer):
+def _other_kind(owner: str, layer: keras.Layer) -> ValueError:
     return ValueError(
         f"{owner}: a layer must be Conv2DTranspose, EvenConv2DTranspose, SubPixelConv or "
         f"ResizeConv2D, and the last has gains only. Received: {layer.name!r} of "
@@ -187,7 +199,7 @@ def _other_kind(owner, layer):
     )
 
 
-def _as_kernel(kernel):
+def _as_kernel(kernel: Tensor) -> Array:
     kernel = np.asarray(keras.ops.convert_to_numpy(kernel), "float64")
     if kernel.ndim != 4:
         raise ValueError(
@@ -197,7 +209,7 @@ def _as_kernel(kernel):
     return kernel
 
 
-def _coverage(n, taps, step):
+def _coverage(n: int, taps: int, step: int) -> Array:
     counts = np.zeros((n - 1) * step + taps, int)
     for pixel in range(n):
         counts[pixel * step : pixel * step + taps] += 1

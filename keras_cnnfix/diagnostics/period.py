@@ -1,13 +1,16 @@
 """Which period the grid in images has, where it is not known beforehand."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 import numpy as np
 
 from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.arrays import images_as_array, without_border
 from keras_cnnfix.diagnostics.checkerboard import is_flat, luminance, reach, windowed
+from keras_cnnfix.typing import Array, DataFormat, Images
 
 # How many times stronger than their neighbours points are on average to be a grid, for at least so
 # many independent ones: 10, 12 and 15 dB. `python -m benchmarks.detection` shows what they cost.
@@ -17,7 +20,9 @@ FOUND_FROM = {4: 10**1.0, 2: 10**1.2, 1: 10**1.5}
 BELONGS_FROM, MIRRORED_FROM = 1 / 2, 1 / 4
 
 
-def find_period(images, max_period=8, border=0, data_format=None):
+def find_period(
+    images: Images, max_period: int = 8, border: int = 0, data_format: DataFormat | None = None
+) -> tuple[int, int] | None:
     """Finds the one period that explains the grid in images.
 
     A grid of period 4 is one of period 8, too, and where it stands out at half the sampling
@@ -84,20 +89,22 @@ def find_period(images, max_period=8, border=0, data_format=None):
     if max(strength.values()) < 1:
         return None
 
-    def belongs(pair):
+    def belongs(pair: tuple[int, int]) -> bool:
         mirrored = strength.get(pair[::-1], 0) >= BELONGS_FROM
         return strength[pair] >= (MIRRORED_FROM if mirrored else BELONGS_FROM)
 
     grid = [pair for pair in strength if belongs(pair)]
 
-    def explained(period):
+    def explained(period: tuple[int, int]) -> float:
         return sum(energies[y, x] for y, x in grid if period[0] % y == 0 == period[1] % x)
 
-    periods = product(*(range(1, n + 1) for n in longest))
+    periods: Any = product(*(range(1, n + 1) for n in longest))
     return max(periods, key=lambda period: (explained(period), -period[0] * period[1]))
 
 
-def _points(images, rounding, frequencies):
+def _points(
+    images: Array, rounding: float, frequencies: Sequence[Sequence[Fraction]]
+) -> tuple[Array, Array]:
     """By what factor each pair of frequencies is stronger than its neighbours, and by how much.
 
     Args:
@@ -125,15 +132,15 @@ def _points(images, rounding, frequencies):
     return ratio, np.maximum(power - usual, 0)
 
 
-def _offsets(side, frequencies):
+def _offsets(side: int, frequencies: Sequence[Fraction]) -> Array:
     """The bins beside a point that say what energy is to be expected, and the point's own, 0."""
     farthest = reach(side, max(f.denominator for f in frequencies))
     return np.arange(-farthest, farthest + 1)
 
 
-def _waves(side, frequencies):
+def _waves(side: int, frequencies: Any) -> Array:
     return np.exp(-2j * np.pi * np.outer(np.array(frequencies, "float64"), np.arange(side)))
 
 
-def _power(left, right):
+def _power(left: Array, right: Array) -> Array:
     return np.square(np.abs(left @ right)).sum((0, 1))

@@ -1,14 +1,24 @@
 """Pictures of the measures. Each function returns a matplotlib figure, and shows nothing."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.arrays import images_as_array
 from keras_cnnfix.diagnostics.checkerboard import checkerboard_score, luminance, power_spectrum
 from keras_cnnfix.diagnostics.overlap import overlap_map
+from keras_cnnfix.diagnostics.shift import ShiftConsistency
+from keras_cnnfix.typing import Array, DataFormat, Images, IntOrPair
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def plot_spectrum(images, period=2, data_format=None):
+def plot_spectrum(
+    images: Images, period: IntOrPair = 2, data_format: DataFormat | None = None
+) -> "Figure":
     """Draws the power spectrum of images, with the lattice of an up-sampling marked.
 
     Args:
@@ -55,7 +65,7 @@ def plot_spectrum(images, period=2, data_format=None):
     return figure
 
 
-def plot_overlap(kernel_size, strides, input_size=6):
+def plot_overlap(kernel_size: IntOrPair, strides: IntOrPair, input_size: IntOrPair = 6) -> "Figure":
     """Draws how many taps of a transposed convolution reach each output pixel.
 
     Args:
@@ -84,7 +94,7 @@ def plot_overlap(kernel_size, strides, input_size=6):
     return figure
 
 
-def plot_shift_consistency(results):
+def plot_shift_consistency(results: Mapping[str, ShiftConsistency]) -> "Figure":
     """Draws how the consistency of classifiers falls with the shift.
 
     Args:
@@ -121,7 +131,7 @@ def plot_shift_consistency(results):
     return figure
 
 
-def _figure(owner):
+def _figure(owner: str) -> "tuple[Figure, Any]":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -134,7 +144,7 @@ def _figure(owner):
     return figure, figure.subplots()
 
 
-def _frequencies(period):
+def _frequencies(period: int) -> Array:
     """The lattice's frequencies along an axis, both signs of the highest."""
     steps = np.arange(-(period // 2), period // 2 + 1)
     return steps / period

@@ -8,6 +8,7 @@ from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.arrays import answering, without_border
 from keras_cnnfix.diagnostics.flatness import input_shape
 from keras_cnnfix.ops import layout
+from keras_cnnfix.typing import AnyModel, Array, DataFormat
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,12 @@ class GridResponse:
     edge: float
 
 
-def grid_response(model, shape=None, border=0, data_format=None):
+def grid_response(
+    model: AnyModel,
+    shape: tuple[int, int, int] | None = None,
+    border: int = 0,
+    data_format: DataFormat | None = None,
+) -> GridResponse:
     """Shows what is left of a grid on flats, on ramps and at edges.
 
     Along an edge the input does not change, so what changes along it in the answer is a grid;
@@ -84,7 +90,7 @@ def grid_response(model, shape=None, border=0, data_format=None):
     )
 
 
-def _off_plane(image):
+def _off_plane(image: Array) -> Array:
     """What is left of each channel of (H, W, C) without the plane that fits it best."""
     height, width, channels = image.shape
     y, x = np.indices((height, width)).reshape(2, -1)
@@ -94,6 +100,6 @@ def _off_plane(image):
     return values - planes @ fitted
 
 
-def _share(part, whole):
+def _share(part: Array, whole: Array) -> float:
     energy = np.square(whole).sum()
     return float(np.square(part).sum() / energy) if energy else 0.0

@@ -1,7 +1,9 @@
 """How much an answer changes when the image is shifted."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ from tqdm import tqdm
 
 from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.arrays import answering, batches, is_array, length, without_border
+from keras_cnnfix.typing import AnyModel, Array, DataFormat, Images, Ints
 
 
 @dataclass(frozen=True)
@@ -27,21 +30,21 @@ class ShiftConsistency:
     agreement: float
     agreement_when_right: float | None
     accuracy: float | None
-    shifts: np.ndarray
-    agree: np.ndarray
+    shifts: Array
+    agree: Array
 
 
 def shift_consistency(
-    model,
-    images,
-    max_shift=8,
-    labels=None,
-    trials=5,
-    wrap=False,
-    seed=0,
-    batch_size=32,
-    data_format=None,
-):
+    model: AnyModel,
+    images: Images,
+    max_shift: int = 8,
+    labels: Any = None,
+    trials: int = 5,
+    wrap: bool = False,
+    seed: int = 0,
+    batch_size: int = 32,
+    data_format: DataFormat | None = None,
+) -> ShiftConsistency:
     """Asks a classifier twice about each image, shifted, and counts how often the answers agree.
 
     Two crops are drawn from each image, of `max_shift` pixels less than its size, at offsets
@@ -131,15 +134,15 @@ def shift_consistency(
 
 
 def segmentation_shift_consistency(
-    model,
-    images,
-    max_shift=8,
-    trials=5,
-    wrap=False,
-    seed=0,
-    batch_size=32,
-    data_format=None,
-):
+    model: AnyModel,
+    images: Images,
+    max_shift: int = 8,
+    trials: int = 5,
+    wrap: bool = False,
+    seed: int = 0,
+    batch_size: int = 32,
+    data_format: DataFormat | None = None,
+) -> float:
     """Returns how often a pixel keeps its class when the image is shifted (mASSC).
 
     As `shift_consistency`, for every pixel that both crops show:
@@ -189,17 +192,17 @@ def segmentation_shift_consistency(
 
 
 def shift_psnr(
-    model,
-    images,
-    max_shift=8,
-    max_val=1.0,
-    border=0,
-    trials=5,
-    wrap=False,
-    seed=0,
-    batch_size=32,
-    data_format=None,
-):
+    model: AnyModel,
+    images: Images,
+    max_shift: int = 8,
+    max_val: float = 1.0,
+    border: int = 0,
+    trials: int = 5,
+    wrap: bool = False,
+    seed: int = 0,
+    batch_size: int = 32,
+    data_format: DataFormat | None = None,
+) -> float:
     """Returns how well an image-to-image model commutes with a shift, as a PSNR in dB (EQ-T).
 
     With crops of `x` at two offsets, over the pixels that both outputs show,
@@ -242,7 +245,7 @@ def shift_psnr(
 
     scales = {}
 
-    def steps(crop):
+    def steps(crop: Array) -> Ints:
         shape = crop.shape[1:]
         if shape not in scales:
             probe = answer(crop)
@@ -263,7 +266,16 @@ def shift_psnr(
     return float(10 * np.log10(max_val**2 * count / errors)) if errors else float("inf")
 
 
-def _shifted(owner, data, source, max_shift, trials, wrap, seed, steps=lambda crop: (1, 1)):
+def _shifted(
+    owner: str,
+    data: Iterable[tuple[Array, Any]],
+    source: Any,
+    max_shift: int,
+    trials: int,
+    wrap: bool,
+    seed: int,
+    steps: Callable[[Array], Ints] = lambda crop: (1, 1),
+) -> Iterator[tuple[list[Array], Array, Any]]:
     """Yields two shifted versions of every image of a batch, their offsets `(N, 2)`, its labels.
 
     Args:
@@ -304,7 +316,7 @@ def _shifted(owner, data, source, max_shift, trials, wrap, seed, steps=lambda cr
             del images, labels  # before the next batch is made
 
 
-def _labels(owner, labels, count):
+def _labels(owner: str, labels: Any, count: int) -> Array:
     labels = keras.ops.convert_to_numpy(labels)
     whole = labels.dtype.kind in "iub" or (labels.dtype.kind == "f" and not (labels % 1).any())
     if labels.shape not in ((count,), (count, 1)) or not whole:
@@ -316,7 +328,7 @@ def _labels(owner, labels, count):
     return labels.reshape(-1)
 
 
-def _offsets(rng, trials, highest, count):
+def _offsets(rng: np.random.Generator, trials: int, highest: Sequence[int], count: int) -> Array:
     """Draws `(trials, 2, count, 2)`: for each trial and image two offsets (height, width)."""
     return np.stack(
         [
@@ -329,18 +341,20 @@ def _offsets(rng, trials, highest, count):
     )
 
 
-def _cut(images, offsets, max_shift):
+def _cut(images: Array, offsets: Array, max_shift: int) -> Array:
     height, width = (n - max_shift for n in images.shape[1:3])
     pairs = zip(images, offsets, strict=True)
     return np.stack([image[y : y + height, x : x + width] for image, (y, x) in pairs])
 
 
-def _roll(images, offsets, max_shift):
+def _roll(images: Array, offsets: Array, max_shift: int) -> Array:
     pairs = zip(images, offsets, strict=True)
     return np.stack([np.roll(image, (-y, -x), (0, 1)) for image, (y, x) in pairs])
 
 
-def _common(outputs, offsets, scale, wrap):
+def _common(
+    outputs: Sequence[Array], offsets: Array, scale: tuple[Fraction, ...], wrap: bool
+) -> Iterator[tuple[Array, Array]]:
     """Pairs of what both outputs show, image by image."""
     for one, other, *starts in zip(*outputs, *offsets, strict=True):
         moves = [int(d * ratio) for d, ratio in zip(starts[1] - starts[0], scale, strict=True)]

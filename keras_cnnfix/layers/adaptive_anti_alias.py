@@ -1,5 +1,7 @@
 """Down-sampling with a low-pass filter that is predicted for each position."""
 
+from typing import Any, Unpack
+
 import keras
 import numpy as np
 from keras import ops
@@ -10,6 +12,20 @@ from keras_cnnfix.ops import backend, kernels, layout
 from keras_cnnfix.ops.adaptive import NORMALIZATIONS, adaptive_filter2d
 from keras_cnnfix.ops.padding import pad2d
 from keras_cnnfix.ops.precision import at_least_float32, dtype_of_sums
+from keras_cnnfix.typing import (
+    Config,
+    Constraint,
+    DataFormat,
+    DType,
+    Initializer,
+    IntOrPair,
+    LayerSettings,
+    Normalization,
+    Padding,
+    Regularizer,
+    Shape,
+    Tensor,
+)
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -66,27 +82,27 @@ class AdaptiveAntiAlias(KernelLayer):
 
     def __init__(
         self,
-        kernel_size=3,
-        strides=2,
-        groups=8,
-        normalization="group",
-        padding="reflect",
-        batch_norm=True,
-        momentum=0.9,
-        epsilon=1e-5,
-        data_format=None,
-        gamma_initializer="zeros",
-        beta_initializer="binomial",
-        kernel_initializer=None,
-        gamma_regularizer=None,
-        beta_regularizer=None,
-        kernel_regularizer=None,
-        activity_regularizer=None,
-        gamma_constraint=None,
-        beta_constraint=None,
-        kernel_constraint=None,
-        **kwargs,
-    ):
+        kernel_size: IntOrPair = 3,
+        strides: IntOrPair = 2,
+        groups: int = 8,
+        normalization: Normalization = "group",
+        padding: Padding = "reflect",
+        batch_norm: bool = True,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        data_format: DataFormat | None = None,
+        gamma_initializer: Initializer = "zeros",
+        beta_initializer: Initializer = "binomial",
+        kernel_initializer: Initializer = None,
+        gamma_regularizer: Regularizer = None,
+        beta_regularizer: Regularizer = None,
+        kernel_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        gamma_constraint: Constraint = None,
+        beta_constraint: Constraint = None,
+        kernel_constraint: Constraint = None,
+        **kwargs: Unpack[LayerSettings],
+    ) -> None:
         batch_norm = checks.boolean(self.owner, "batch_norm", batch_norm)
         if kernel_initializer is None:
             kernel_initializer = "glorot_uniform" if batch_norm else "zeros"
@@ -118,13 +134,13 @@ class AdaptiveAntiAlias(KernelLayer):
         self.beta_regularizer = self.keras_object("beta_regularizer", beta_regularizer)
         self.gamma_constraint = self.keras_object("gamma_constraint", gamma_constraint)
         self.beta_constraint = self.keras_object("beta_constraint", beta_constraint)
-        self.normalizer = None
+        self.normalizer: Any = None
 
-    def _log_binomial(self, shape, dtype=None):
+    def _log_binomial(self, shape: Shape, dtype: DType = None) -> Tensor:
         taps = np.outer(*(kernels.binomial(k) for k in self.kernel_size))
         return ops.convert_to_tensor(np.tile(np.log(taps.ravel()), self.groups), dtype=dtype)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = self.known_channels(input_shape)
         output_shape = self.compute_output_shape(input_shape)
         self.input_channels = channels
@@ -159,7 +175,7 @@ class AdaptiveAntiAlias(KernelLayer):
         batch, size, _ = self.split_shape(output_shape)
         self.normalizer.build(layout.image_shape(batch, size, taps, self.data_format))
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         inputs = self.check_inputs(inputs)
         x = pad2d(inputs, kernels.border_of(self.kernel_size), self.padding, self.data_format)
         kernel = ops.convert_to_tensor(self.kernel)
@@ -181,14 +197,14 @@ class AdaptiveAntiAlias(KernelLayer):
             self.data_format,
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, size, channels = self.split_shape(input_shape)
         checks.divisible_channels(self.owner, channels, self.groups)
         self.check_size(size)
         size = layout.kept(size, self.strides)
         return layout.image_shape(batch, size, channels, self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         beta_initializer = (
             "binomial"
             if self._binomial_start

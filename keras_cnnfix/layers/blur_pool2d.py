@@ -1,11 +1,22 @@
 """Down-sampling behind a fixed low-pass filter."""
 
+from typing import Any, Unpack
+
 import keras
 
 from keras_cnnfix import checks
 from keras_cnnfix.layers.image_layer import ImageLayer
 from keras_cnnfix.ops import kernels, layout
 from keras_cnnfix.ops.blur import blur_pool2d
+from keras_cnnfix.typing import (
+    Config,
+    DataFormat,
+    IntOrPair,
+    Padding,
+    PlainLayerSettings,
+    Shape,
+    Tensor,
+)
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -48,28 +59,35 @@ class BlurPool2D(ImageLayer):
         (1, 4, 4, 3)
     """
 
-    def __init__(self, kernel_size=4, strides=2, padding="reflect", data_format=None, **kwargs):
+    def __init__(
+        self,
+        kernel_size: IntOrPair = 4,
+        strides: IntOrPair = 2,
+        padding: Padding = "reflect",
+        data_format: DataFormat | None = None,
+        **kwargs: Unpack[PlainLayerSettings],
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.kernel_size = checks.pair_of_ints(self.owner, "kernel_size", kernel_size)
         self.strides = checks.pair_of_ints(self.owner, "strides", strides)
         self.padding = checks.padding_mode(self.owner, padding)
 
     @property
-    def needed_border(self):
+    def needed_border(self) -> tuple[Any, ...]:
         return kernels.border_of(self.kernel_size), self.padding
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         inputs = self.check_inputs(inputs)
         return blur_pool2d(inputs, self.kernel_size, self.strides, self.padding, self.data_format)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, size, channels = self.split_shape(input_shape)
         self.check_size(size)
         return layout.image_shape(
             batch, layout.kept(size, self.strides), channels, self.data_format
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "kernel_size": self.kernel_size,

@@ -1,11 +1,22 @@
 """What every layer with a convolution kernel repeats."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_cnnfix import checks
 from keras_cnnfix.layers.image_layer import ImageLayer
 from keras_cnnfix.ops import kernels, layout
+from keras_cnnfix.typing import (
+    Activation,
+    Config,
+    Constraint,
+    Initializer,
+    IntOrPair,
+    Regularizer,
+    Tensor,
+)
 
 
 class KernelLayer(ImageLayer):
@@ -20,13 +31,13 @@ class KernelLayer(ImageLayer):
 
     def __init__(
         self,
-        kernel_size,
-        padding="reflect",
-        kernel_initializer="glorot_uniform",
-        kernel_regularizer=None,
-        kernel_constraint=None,
-        **kwargs,
-    ):
+        kernel_size: IntOrPair,
+        padding: Any = "reflect",
+        kernel_initializer: Initializer = "glorot_uniform",
+        kernel_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.kernel_size = checks.pair_of_ints(self.owner, "kernel_size", kernel_size)
         self.padding = self.checked_padding(padding)
@@ -35,18 +46,18 @@ class KernelLayer(ImageLayer):
         self.kernel_initializer = self.keras_object("kernel_initializer", kernel_initializer)
         self.kernel_regularizer = self.keras_object("kernel_regularizer", kernel_regularizer)
         self.kernel_constraint = self.keras_object("kernel_constraint", kernel_constraint)
-        self.kernel = None
-        self.bias = None
+        self.kernel: Any = None
+        self.bias: Any = None
 
-    def checked_padding(self, padding):
+    def checked_padding(self, padding: Any) -> Any:
         """`padding`, if the layer takes it."""
         return checks.padding_mode(self.owner, padding)
 
     @property
-    def needed_border(self):
+    def needed_border(self) -> tuple[Any, ...]:
         return kernels.border_of(self.kernel_size), self.padding
 
-    def add_kernel(self, channels, filters, initializer=None):
+    def add_kernel(self, channels: int, filters: int, initializer: Initializer = None) -> None:
         """Creates `self.kernel` of shape (kh, kw, channels, filters)."""
         self.kernel = self.add_weight(
             name="kernel",
@@ -56,14 +67,14 @@ class KernelLayer(ImageLayer):
             constraint=self.kernel_constraint,
         )
 
-    def add_bias(self, outputs):
+    def add_bias(self, outputs: Tensor) -> Tensor:
         """`outputs` of the convolution plus the bias of each channel."""
         if self.bias is None:
             return outputs
         shape = layout.image_shape(1, (1, 1), self.bias.shape[0], self.data_format)
         return outputs + ops.cast(ops.reshape(self.bias, shape), outputs.dtype)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "kernel_size": self.kernel_size,
@@ -85,13 +96,13 @@ class ConvLayer(KernelLayer):
 
     def __init__(
         self,
-        activation=None,
-        use_bias=True,
-        bias_initializer="zeros",
-        bias_regularizer=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        activation: Activation = None,
+        use_bias: bool = True,
+        bias_initializer: Initializer = "zeros",
+        bias_regularizer: Regularizer = None,
+        bias_constraint: Constraint = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.activation = self.keras_object("activation", activation)
         self.use_bias = checks.boolean(self.owner, "use_bias", use_bias)
@@ -99,12 +110,18 @@ class ConvLayer(KernelLayer):
         self.bias_regularizer = self.keras_object("bias_regularizer", bias_regularizer)
         self.bias_constraint = self.keras_object("bias_constraint", bias_constraint)
 
-    def add_kernel_and_bias(self, channels, filters, initializer=None, bias_initializer=None):
+    def add_kernel_and_bias(
+        self,
+        channels: int,
+        filters: int,
+        initializer: Initializer = None,
+        bias_initializer: Initializer = None,
+    ) -> None:
         """Creates `self.kernel` and, with `use_bias`, `self.bias`."""
         self.add_kernel(channels, filters, initializer)
         self.add_bias_weight(filters, bias_initializer)
 
-    def add_bias_weight(self, filters, initializer=None):
+    def add_bias_weight(self, filters: int, initializer: Initializer = None) -> None:
         """Creates, with `use_bias`, `self.bias` of shape (filters,)."""
         if self.use_bias:
             self.bias = self.add_weight(
@@ -115,7 +132,7 @@ class ConvLayer(KernelLayer):
                 constraint=self.bias_constraint,
             )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "activation": keras.activations.serialize(self.activation),

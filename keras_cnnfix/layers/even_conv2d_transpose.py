@@ -1,5 +1,7 @@
 """A transposed convolution that answers a constant with a constant, whatever it learns."""
 
+from typing import Any, Unpack
+
 import keras
 from keras import ops
 
@@ -9,6 +11,20 @@ from keras_cnnfix.layers.conv_settings import ConvLayer
 from keras_cnnfix.ops import layout
 from keras_cnnfix.ops.conv_transpose import PADDINGS, border_of, conv_transpose2d, crops_of
 from keras_cnnfix.ops.even import check_shape, checked_phases, even
+from keras_cnnfix.typing import (
+    Activation,
+    Config,
+    Constraint,
+    DataFormat,
+    Initializer,
+    IntOrPair,
+    KerasPadding,
+    LayerSettings,
+    Padding,
+    Regularizer,
+    Shape,
+    Tensor,
+)
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -73,26 +89,26 @@ class EvenConv2DTranspose(ConvLayer):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        strides=(1, 1),
-        padding="valid",
-        output_padding=None,
-        data_format=None,
-        dilation_rate=(1, 1),
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        border="zeros",
-        order=0,
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: IntOrPair,
+        strides: IntOrPair = (1, 1),
+        padding: KerasPadding = "valid",
+        output_padding: IntOrPair | None = None,
+        data_format: DataFormat | None = None,
+        dilation_rate: IntOrPair = (1, 1),
+        activation: Activation = None,
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        border: Padding = "zeros",
+        order: int = 0,
+        **kwargs: Unpack[LayerSettings],
+    ) -> None:
         super().__init__(
             kernel_size=kernel_size,
             padding=padding,
@@ -130,12 +146,12 @@ class EvenConv2DTranspose(ConvLayer):
         self._draws = not hasattr(kernel_initializer, "shape")
         self._crops = crops_of(self.kernel_size, self.strides, self.padding, self.output_padding)
 
-    def checked_padding(self, padding):
+    def checked_padding(self, padding: Any) -> KerasPadding:
         padding = padding.lower() if isinstance(padding, str) else padding  # As Keras reads it.
         way_out = " How the image goes on beyond its ends is said by `border`."
         return checks.one_of(self.owner, "padding", padding, PADDINGS, way_out)
 
-    def _checked_output_padding(self, output_padding):
+    def _checked_output_padding(self, output_padding: IntOrPair | None) -> tuple[int, int] | None:
         if output_padding is None:
             return None
         pair = checks.pair_of_ints(self.owner, "output_padding", output_padding, minimum=0)
@@ -147,11 +163,11 @@ class EvenConv2DTranspose(ConvLayer):
         return pair
 
     @property
-    def needed_border(self):
+    def needed_border(self) -> tuple[Any, ...]:
         pads = border_of(self.kernel_size, self.strides, self._crops)
         return pads, self.border, "border"
 
-    def size_rules(self):
+    def size_rules(self) -> list[list[tuple[int, str]]]:
         """Of one pixel an even kernel with `output_padding=0` leaves nothing."""
         rules = []
         for side, k, s, crop in zip(
@@ -165,7 +181,7 @@ class EvenConv2DTranspose(ConvLayer):
             rules.append((0 if k > sum(crop) else 2, message))
         return [rules, *super().size_rules()]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = self.known_channels(input_shape)
         self.compute_output_shape(input_shape)
         self.input_channels = channels
@@ -175,11 +191,11 @@ class EvenConv2DTranspose(ConvLayer):
         self.add_kernel(self.filters, channels, initializer)
         self.add_bias_weight(self.filters)
 
-    def effective_kernel(self):
+    def effective_kernel(self) -> Tensor:
         """The kernel that the call uses, of shape (kh, kw, filters, C): even."""
         return even(ops.convert_to_tensor(self.kernel), self.strides, order=self.order)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         inputs = self.check_inputs(inputs)
         y = conv_transpose2d(
             inputs,
@@ -192,7 +208,7 @@ class EvenConv2DTranspose(ConvLayer):
         )
         return self.activation(y)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, size, _ = self.split_shape(input_shape)
         self.check_size(size)
         size = tuple(
@@ -201,7 +217,7 @@ class EvenConv2DTranspose(ConvLayer):
         )
         return layout.image_shape(batch, size, self.filters, self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "filters": self.filters,

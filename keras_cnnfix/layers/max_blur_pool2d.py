@@ -1,11 +1,21 @@
 """Max pooling that is safe to subsample."""
 
+from typing import Unpack
+
 import keras
 
 from keras_cnnfix import checks
 from keras_cnnfix.layers.blur_pool2d import BlurPool2D
 from keras_cnnfix.ops import kernels
 from keras_cnnfix.ops.blur import blur_pool2d, max_filter2d
+from keras_cnnfix.typing import (
+    Config,
+    DataFormat,
+    IntOrPair,
+    Padding,
+    PlainLayerSettings,
+    Tensor,
+)
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -45,27 +55,27 @@ class MaxBlurPool2D(BlurPool2D):
 
     def __init__(
         self,
-        pool_size=2,
-        kernel_size=3,
-        strides=2,
-        padding="reflect",
-        data_format=None,
-        **kwargs,
-    ):
+        pool_size: IntOrPair = 2,
+        kernel_size: IntOrPair = 3,
+        strides: IntOrPair = 2,
+        padding: Padding = "reflect",
+        data_format: DataFormat | None = None,
+        **kwargs: Unpack[PlainLayerSettings],
+    ) -> None:
         super().__init__(kernel_size, strides, padding, data_format, **kwargs)
         self.pool_size = checks.pair_of_ints(self.owner, "pool_size", pool_size)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         inputs = self.check_inputs(inputs)
         highest = max_filter2d(inputs, self.pool_size, self.padding, self.data_format)
         return blur_pool2d(highest, self.kernel_size, self.strides, self.padding, self.data_format)
 
-    def size_rules(self):
+    def size_rules(self) -> list[list[tuple[int, str]]]:
         rules = super().size_rules()
         if self.padding == "wrap":
             window = kernels.border_of(self.pool_size)
             rules.insert(0, checks.border_rules(self.owner, window, "wrap"))
         return rules
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "pool_size": self.pool_size}

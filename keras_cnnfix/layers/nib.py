@@ -2,6 +2,7 @@
 
 import random
 from functools import partial
+from typing import Any, Unpack
 
 import keras
 import numpy as np
@@ -21,6 +22,22 @@ from keras_cnnfix.ops.noise import (
     repeat_tile,
 )
 from keras_cnnfix.ops.padding import pad2d
+from keras_cnnfix.typing import (
+    Activation,
+    Config,
+    Constraint,
+    DataFormat,
+    Distribution,
+    DType,
+    Initializer,
+    IntOrPair,
+    LayerSettings,
+    NoiseMode,
+    Padding,
+    Regularizer,
+    Shape,
+    Tensor,
+)
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -92,29 +109,29 @@ class NIB(ConvLayer):
 
     def __init__(
         self,
-        filters=None,
-        kernel_size=3,
-        mode="symmetric",
-        stddev=0.3,
-        noise_channels=1,
-        distribution="normal",
-        fixed=False,
-        tile_size=128,
-        seed=None,
-        preserve_input=True,
-        padding="reflect",
-        data_format=None,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        filters: int | None = None,
+        kernel_size: IntOrPair = 3,
+        mode: NoiseMode = "symmetric",
+        stddev: float = 0.3,
+        noise_channels: int | None = 1,
+        distribution: Distribution = "normal",
+        fixed: bool = False,
+        tile_size: int = 128,
+        seed: int | None = None,
+        preserve_input: bool = True,
+        padding: Padding = "reflect",
+        data_format: DataFormat | None = None,
+        activation: Activation = None,
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        **kwargs: Unpack[LayerSettings],
+    ) -> None:
         super().__init__(
             kernel_size=kernel_size,
             padding=padding,
@@ -155,19 +172,19 @@ class NIB(ConvLayer):
             seed = random.randrange(2**31)
         self.seed = seed
         self.seed_generator = None if self.fixed else NoiseSeed(seed)
-        self.tile = None
+        self.tile: Any = None
 
     @property
-    def needed_border(self):
+    def needed_border(self) -> tuple[Any, ...]:
         return NO_BORDER if self.filters is None else super().needed_border
 
-    def __call__(self, inputs, noise=None, **kwargs):
+    def __call__(self, inputs: Tensor, noise: Tensor | None = None, **kwargs: Any) -> Any:
         if noise is not None:
             self.check_images(noise, "noise")
             kwargs["noise"] = noise
         return super().__call__(inputs, **kwargs)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = self.known_channels(input_shape)
         self.compute_output_shape(input_shape)
         self.input_channels = channels
@@ -185,11 +202,11 @@ class NIB(ConvLayer):
                 partial(self._draw_kernel, channels) if self.preserve_input else None,
             )
 
-    def _draw_tile(self, shape, dtype=None):
+    def _draw_tile(self, shape: Shape, dtype: DType = None) -> Tensor:
         tile = noise_tile(self.tile_size, shape[-1], self.distribution, self.stddev, self.seed)
         return ops.convert_to_tensor(tile, dtype=dtype)
 
-    def _draw_kernel(self, channels, shape, dtype=None):
+    def _draw_kernel(self, channels: int, shape: Shape, dtype: DType = None) -> Tensor:
         """A kernel whose first output channels are the input's `channels`."""
         kernel = self.kernel_initializer(shape, dtype=dtype)
         preserved = min(channels, shape[-1] - 1)
@@ -205,7 +222,7 @@ class NIB(ConvLayer):
         identity = ops.convert_to_tensor(identity, dtype=dtype)
         return ops.concatenate([identity, kernel[..., preserved:]], axis=-1)
 
-    def call(self, inputs, noise=None):
+    def call(self, inputs: Tensor, noise: Tensor | None = None) -> Tensor:
         inputs = self.check_inputs(inputs)
         if noise is None:
             noise = self._draw(inputs)
@@ -218,7 +235,7 @@ class NIB(ConvLayer):
         y = backend.conv2d(z, ops.convert_to_tensor(self.kernel), (1, 1), 1, self.data_format)
         return self.activation(self.add_bias(y))
 
-    def _draw(self, inputs):
+    def _draw(self, inputs: Tensor) -> Tensor:
         shape = ops.shape(inputs)
         size = layout.spatial_size(shape, self.data_format)
         if self.fixed:
@@ -228,14 +245,14 @@ class NIB(ConvLayer):
         shape = layout.image_shape(shape[0], size, channels, self.data_format)
         return draw_noise(shape, self.distribution, self.stddev, inputs.dtype, self.seed_generator)
 
-    def _channels_of_noise(self, channels):
+    def _channels_of_noise(self, channels: int) -> int:
         return channels if self.noise_channels is None else self.noise_channels
 
-    def _noisy_channels(self, channels):
+    def _noisy_channels(self, channels: int) -> int:
         extra = channels if self.mode == "symmetric" else self._channels_of_noise(channels)
         return channels + extra
 
-    def _check_noise(self, inputs, noise):
+    def _check_noise(self, inputs: Tensor, noise: Tensor) -> None:
         """Raises unless `noise` fits `inputs` (tensors or symbolic tensors of either)."""
         batch, size, channels = self.split_shape(inputs.shape)
         allowed = {self._channels_of_noise(channels)}
@@ -257,12 +274,12 @@ class NIB(ConvLayer):
                 f"to have it drawn."
             )
 
-    def compute_output_spec(self, inputs, noise=None):
+    def compute_output_spec(self, inputs: Tensor, noise: Tensor | None = None) -> Any:
         if noise is not None:
             self._check_noise(inputs, noise)
         return super().compute_output_spec(inputs, noise=noise)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         channels = self.known_channels(input_shape)
         if self.mode == "symmetric" and self.noise_channels not in (None, 1, channels):
             raise ValueError(
@@ -275,7 +292,7 @@ class NIB(ConvLayer):
         filters = self._noisy_channels(channels) if self.filters is None else self.filters
         return layout.image_shape(batch, size, filters, self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -1,11 +1,22 @@
 """Borders as a layer."""
 
+from typing import Any, Unpack
+
 import keras
 
 from keras_cnnfix import checks
 from keras_cnnfix.layers.image_layer import ImageLayer
 from keras_cnnfix.ops import layout
 from keras_cnnfix.ops.padding import pad2d
+from keras_cnnfix.typing import (
+    Config,
+    DataFormat,
+    Padding,
+    PadsOrInt,
+    PlainLayerSettings,
+    Shape,
+    Tensor,
+)
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -45,26 +56,32 @@ class Padding2D(ImageLayer):
 
     needs_floats = False
 
-    def __init__(self, padding=1, mode="reflect", data_format=None, **kwargs):
+    def __init__(
+        self,
+        padding: PadsOrInt = 1,
+        mode: Padding = "reflect",
+        data_format: DataFormat | None = None,
+        **kwargs: Unpack[PlainLayerSettings],
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.padding = checks.pad_widths(self.owner, "padding", padding)
         self.mode = checks.padding_mode(self.owner, mode, name="mode")
 
     @property
-    def needed_border(self):
+    def needed_border(self) -> tuple[Any, ...]:
         return self.padding, self.mode, "mode"
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         inputs = self.check_inputs(inputs)
         return pad2d(inputs, self.padding, self.mode, self.data_format)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Tensor) -> Any:
         if keras.backend.is_float_dtype(inputs.dtype):
             return super().compute_output_spec(inputs)
         # Keras casts floats to the dtype of the policy, and leaves other dtypes as they are.
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, size, channels = self.split_shape(input_shape)
         self.check_size(size)
         size = tuple(
@@ -72,5 +89,5 @@ class Padding2D(ImageLayer):
         )
         return layout.image_shape(batch, size, channels, self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "padding": self.padding, "mode": self.mode}

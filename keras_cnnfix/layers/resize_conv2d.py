@@ -1,5 +1,7 @@
 """Up-sampling that answers a constant with a constant."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
@@ -8,6 +10,23 @@ from keras_cnnfix.layers.conv_settings import ConvLayer
 from keras_cnnfix.ops import layout
 from keras_cnnfix.ops.resize import INTERPOLATIONS, resized
 from keras_cnnfix.ops.resize_conv import IMPLEMENTATIONS, has_polyphase, resize_conv2d
+from keras_cnnfix.typing import (
+    Activation,
+    Config,
+    Constraint,
+    DataFormat,
+    Implementation,
+    Initializer,
+    Interpolation,
+    IntOrPair,
+    LayerSettings,
+    Padding,
+    Regularizer,
+    ScaleOrPair,
+    Shape,
+    Sizes,
+    Tensor,
+)
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -65,26 +84,26 @@ class ResizeConv2D(ConvLayer):
 
     def __init__(
         self,
-        filters,
-        kernel_size=3,
-        size=2,
-        output_size=None,
-        interpolation="nearest",
-        padding="reflect",
-        groups=1,
-        implementation="auto",
-        data_format=None,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: IntOrPair = 3,
+        size: ScaleOrPair = 2,
+        output_size: IntOrPair | None = None,
+        interpolation: Interpolation = "nearest",
+        padding: Padding = "reflect",
+        groups: int = 1,
+        implementation: Implementation = "auto",
+        data_format: DataFormat | None = None,
+        activation: Activation = None,
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        **kwargs: Unpack[LayerSettings],
+    ) -> None:
         super().__init__(
             kernel_size=kernel_size,
             padding=padding,
@@ -129,16 +148,16 @@ class ResizeConv2D(ConvLayer):
                 f"implementation='auto'."
             )
 
-    def bordered_size(self, size):
+    def bordered_size(self, size: Sizes) -> Sizes:
         return resized(size, self._scales, self.output_size)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = self.known_channels(input_shape)
         self.compute_output_shape(input_shape)
         self.input_channels = channels
         self.add_kernel_and_bias(channels // self.groups, self.filters)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         inputs = self.check_inputs(inputs)
         y = resize_conv2d(
             inputs,
@@ -154,13 +173,13 @@ class ResizeConv2D(ConvLayer):
         )
         return self.activation(y)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, size, channels = self.split_shape(input_shape)
         checks.divisible_channels(self.owner, channels, self.groups)
         self.check_size(size)
         return layout.image_shape(batch, self.bordered_size(size), self.filters, self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "filters": self.filters,

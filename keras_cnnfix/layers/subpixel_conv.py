@@ -1,5 +1,7 @@
 """Up-sampling by rearranging channels."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
@@ -11,6 +13,20 @@ from keras_cnnfix.ops.blur import block_box_filter2d
 from keras_cnnfix.ops.even import even
 from keras_cnnfix.ops.padding import pad2d
 from keras_cnnfix.ops.shuffle import CHANNEL_ORDERS, depth_to_space
+from keras_cnnfix.typing import (
+    Activation,
+    ChannelOrder,
+    Config,
+    Constraint,
+    DataFormat,
+    Initializer,
+    IntOrPair,
+    LayerSettings,
+    Padding,
+    Regularizer,
+    Shape,
+    Tensor,
+)
 
 
 @keras.saving.register_keras_serializable("keras_cnnfix")
@@ -69,25 +85,25 @@ class SubPixelConv(ConvLayer):
 
     def __init__(
         self,
-        filters,
-        kernel_size=3,
-        size=2,
-        padding="reflect",
-        channel_order="dcr",
-        smooth=False,
-        data_format=None,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="icnr",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        even=False,
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: IntOrPair = 3,
+        size: IntOrPair = 2,
+        padding: Padding = "reflect",
+        channel_order: ChannelOrder = "dcr",
+        smooth: bool = False,
+        data_format: DataFormat | None = None,
+        activation: Activation = None,
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "icnr",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        even: bool = False,
+        **kwargs: Unpack[LayerSettings],
+    ) -> None:
         size = checks.pair_of_ints("SubPixelConv", "size", size)
         checks.one_of("SubPixelConv", "channel_order", channel_order, CHANNEL_ORDERS)
         icnr_by_name = isinstance(kernel_initializer, str) and kernel_initializer == "icnr"
@@ -120,7 +136,7 @@ class SubPixelConv(ConvLayer):
         self._draws_kernel = not hasattr(kernel_initializer, "shape")
         self._draws_bias = not hasattr(bias_initializer, "shape")
 
-    def _check_icnr(self, name, way_out):
+    def _check_icnr(self, name: str, way_out: str) -> None:
         icnr = getattr(self, name)
         if isinstance(icnr, ICNR) and (icnr.size, icnr.channel_order, icnr.transposed) != (
             self.size,
@@ -134,7 +150,7 @@ class SubPixelConv(ConvLayer):
                 f"size={self.size}, channel_order={self.channel_order!r}. {way_out}"
             )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = self.known_channels(input_shape)
         self.compute_output_shape(input_shape)
         self.input_channels = channels
@@ -148,15 +164,15 @@ class SubPixelConv(ConvLayer):
         filters = self.filters * self.size[0] * self.size[1]
         self.add_kernel_and_bias(channels, filters, even_kernel, even_bias)
 
-    def effective_kernel(self):
+    def effective_kernel(self) -> Tensor:
         """The kernel that the call uses, of shape (kh, kw, C, filters * sy * sx)."""
         return self._evened(self.kernel)
 
-    def _evened(self, weight):
+    def _evened(self, weight: Tensor) -> Tensor:
         weight = ops.convert_to_tensor(weight)
         return even(weight, self.size, self.channel_order) if self.even else weight
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         inputs = self.check_inputs(inputs)
         x = pad2d(inputs, kernels.border_of(self.kernel_size), self.padding, self.data_format)
         y = backend.conv2d(x, self.effective_kernel(), (1, 1), 1, self.data_format)
@@ -168,13 +184,13 @@ class SubPixelConv(ConvLayer):
             block_box_filter2d(y, self.size, self.padding, self.data_format) if self.smooth else y
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, size, _ = self.split_shape(input_shape)
         self.check_size(size)
         size = tuple(n if n is None else n * s for n, s in zip(size, self.size, strict=True))
         return layout.image_shape(batch, size, self.filters, self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         config = {
             **super().get_config(),
             "filters": self.filters,

@@ -1,16 +1,27 @@
 """Low-pass filters that differ from position to position and from group to group of channels."""
 
+from collections.abc import Iterator
 from itertools import product
+from typing import get_args
 
 from keras import ops
 
 from keras_cnnfix.ops import backend, layout
 from keras_cnnfix.ops.precision import at_least_float32
+from keras_cnnfix.typing import DataFormat, Ints, Normalization, Sizes, Tensor
 
-NORMALIZATIONS = ("group", "joint")
+NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 
 
-def adaptive_filter2d(x, logits, kernel_size, strides, groups, normalization, data_format):
+def adaptive_filter2d(
+    x: Tensor,
+    logits: Tensor,
+    kernel_size: Ints,
+    strides: Ints,
+    groups: int,
+    normalization: Normalization,
+    data_format: DataFormat,
+) -> Tensor:
     """Filters each position with its own taps, at the kept positions only.
 
         f = softmax(logits)
@@ -48,7 +59,15 @@ def adaptive_filter2d(x, logits, kernel_size, strides, groups, normalization, da
     )
 
 
-def _filtered(x, logits, kernel_size, strides, groups, normalization, data_format):
+def _filtered(
+    x: Tensor,
+    logits: Tensor,
+    kernel_size: Ints,
+    strides: Ints,
+    groups: int,
+    normalization: Normalization,
+    data_format: DataFormat,
+) -> Tensor:
     channel_axis = layout.channel_axis(data_format)
     taps_axis = channel_axis + 1  # once the channels are split into (groups, taps)
     channels = x.shape[channel_axis]
@@ -74,7 +93,9 @@ def _filtered(x, logits, kernel_size, strides, groups, normalization, data_forma
     return ops.cast(ops.reshape(sums, layout.image_shape(-1, size, channels, data_format)), x.dtype)
 
 
-def _taps(x, kernel_size, strides, size, data_format):
+def _taps(
+    x: Tensor, kernel_size: Ints, strides: Ints, size: Sizes, data_format: DataFormat
+) -> Iterator[Tensor]:
     """What each tap of a kernel reads at the kept positions, in `size` (height, width), row by row.
 
     Subsampled first, then shifted: so a gradient is spread over the pixels of `x` once for each
@@ -96,7 +117,7 @@ def _taps(x, kernel_size, strides, size, data_format):
         yield shifted
 
 
-def _softmax(x, axis):
+def _softmax(x: Tensor, axis: int) -> Tensor:
     if x.shape[axis] == 1:
         # Keras warns of a softmax over a single entry; a filter of one tap is no mistake here. Its
         # gradient is zero, but there must be one: TensorFlow does not train without.

@@ -1,13 +1,18 @@
 """Filters with fixed windows, and subsampling."""
 
+from collections.abc import Sequence
+
 from keras import ops
 
 from keras_cnnfix.ops import backend, kernels, layout
 from keras_cnnfix.ops.padding import pad2d
 from keras_cnnfix.ops.precision import at_least_float32
+from keras_cnnfix.typing import Array, DataFormat, Ints, Padding, Sizes, Tensor
 
 
-def blur_pool2d(x, kernel_size, strides, padding, data_format):
+def blur_pool2d(
+    x: Tensor, kernel_size: Ints, strides: Ints, padding: Padding, data_format: DataFormat
+) -> Tensor:
     """Binomial blur, evaluated at every `strides`-th pixel only.
 
     Args:
@@ -30,7 +35,7 @@ def blur_pool2d(x, kernel_size, strides, padding, data_format):
     return _filter2d(x, taps, strides, data_format)
 
 
-def max_filter2d(x, size, padding, data_format):
+def max_filter2d(x: Tensor, size: Sizes, padding: str, data_format: DataFormat) -> Tensor:
     """The largest of `size` pixels around every pixel, at stride 1.
 
     Args:
@@ -49,7 +54,7 @@ def max_filter2d(x, size, padding, data_format):
     return ops.max_pool(x, size, strides=1, padding=ends, data_format=data_format)
 
 
-def block_box_filter2d(x, size, padding, data_format):
+def block_box_filter2d(x: Tensor, size: Sizes, padding: Padding, data_format: DataFormat) -> Tensor:
     """Mean over `sy x sx` pixels at every pixel, with whole blocks as the border.
 
     The border is the outermost block once more, or with `"wrap"` that of the other end. After a
@@ -77,7 +82,7 @@ def block_box_filter2d(x, size, padding, data_format):
     return _filter2d(x, taps, (1, 1), data_format)
 
 
-def _with_repeated_blocks(x, size, data_format):
+def _with_repeated_blocks(x: Tensor, size: Sizes, data_format: DataFormat) -> Tensor:
     for n, axis in zip(size, layout.spatial_axes(data_format), strict=True):
         before, after = kernels.sides(n)
         parts = [x]
@@ -89,7 +94,7 @@ def _with_repeated_blocks(x, size, data_format):
     return x
 
 
-def _filter2d(x, taps, strides, data_format):
+def _filter2d(x: Tensor, taps: Sequence[Array], strides: Ints, data_format: DataFormat) -> Tensor:
     """Every channel of `x` filtered with `taps` (along the height, along the width)."""
     y = backend.depthwise_conv2d(at_least_float32(x), taps, strides, data_format)
     return ops.cast(y, x.dtype)

@@ -1,16 +1,28 @@
 """Transposed convolution, of the sizes and numbers of `keras.layers.Conv2DTranspose`."""
 
+from collections.abc import Sequence
+from typing import get_args
+
 from keras import ops
 
 from keras_cnnfix.ops import backend, layout
 from keras_cnnfix.ops.padding import pad2d
 from keras_cnnfix.ops.phases import can_sum_taps
 from keras_cnnfix.ops.resize_conv import products
+from keras_cnnfix.typing import DataFormat, Ints, KerasPadding, Padding, Pads, Tensor
 
-PADDINGS = ("valid", "same")
+PADDINGS: tuple[KerasPadding, ...] = get_args(KerasPadding)
 
 
-def conv_transpose2d(x, kernel, bias, strides, crops, border, data_format):
+def conv_transpose2d(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    strides: Ints,
+    crops: Sequence[tuple[int, ...]],
+    border: Padding,
+    data_format: DataFormat,
+) -> Tensor:
     """Pixel `m` adds its value times tap `t` to pixel `s * m + t`, of `(n - 1) * s + k` a side.
 
     Args:
@@ -55,7 +67,9 @@ def conv_transpose2d(x, kernel, bias, strides, crops, border, data_format):
     return y
 
 
-def crops_of(kernel_size, strides, padding, output_padding):
+def crops_of(
+    kernel_size: Ints, strides: Ints, padding: KerasPadding, output_padding: Ints | None
+) -> tuple[tuple[int, int], ...]:
     """How many pixels `keras.layers.Conv2DTranspose` leaves out of the whole result.
 
     Args:
@@ -70,7 +84,7 @@ def crops_of(kernel_size, strides, padding, output_padding):
     return tuple(map(_crop, kernel_size, strides, (padding,) * 2, added))
 
 
-def _crop(taps, stride, padding, added):
+def _crop(taps: int, stride: int, padding: KerasPadding, added: int | None) -> tuple[int, int]:
     if padding == "valid":
         return 0, -(added or 0)
     # The result has `n * stride` pixels, or `(n - 1) * stride + taps % 2 + added`.
@@ -78,7 +92,7 @@ def _crop(taps, stride, padding, added):
     return both // 2, both - both // 2
 
 
-def border_of(kernel_size, strides, crops):
+def border_of(kernel_size: Ints, strides: Ints, crops: Sequence[tuple[int, ...]]) -> Pads:
     """The border ((top, bottom), (left, right)), in pixels of the small image, that reaches into
     a result without its `crops`.
     """
@@ -88,7 +102,14 @@ def border_of(kernel_size, strides, crops):
     )
 
 
-def _continued(x, pads, mode, strides, crops, data_format):
+def _continued(
+    x: Tensor,
+    pads: Sequence[tuple[int, ...]],
+    mode: Padding,
+    strides: Ints,
+    crops: Sequence[tuple[int, ...]],
+    data_format: DataFormat,
+) -> tuple[Tensor, Sequence[tuple[int, ...]]]:
     """`x` with a border, and the crops that leave out what the border adds."""
     crops = [
         tuple(crop + s * pad for crop, pad in zip(*pair, strict=True))

@@ -14,9 +14,12 @@ from keras import ops
 from keras_cnnfix import checks
 from keras_cnnfix.ops.precision import at_least_float32
 from keras_cnnfix.ops.shuffle import CHANNEL_ORDERS
+from keras_cnnfix.typing import Array, ChannelOrder, IntOrPair, Ints, Shape, Tensor
 
 
-def even(kernel, strides, channel_order=None, order=0):
+def even(
+    kernel: Tensor, strides: Ints, channel_order: ChannelOrder | None = None, order: int = 0
+) -> Tensor:
     """The kernel with even phases that is nearest to `kernel`; differentiable.
 
     Args:
@@ -52,7 +55,9 @@ def even(kernel, strides, channel_order=None, order=0):
     return ops.cast(ops.reshape(taps, shape), kernel.dtype)
 
 
-def even_start(drawn, strides, channel_order=None, order=0):
+def even_start(
+    drawn: Tensor, strides: Ints, channel_order: ChannelOrder | None = None, order: int = 0
+) -> Tensor:
     """`even` of a kernel that was drawn, scaled to its norm: so that the output has the variance
     that it would have had.
     """
@@ -64,7 +69,9 @@ def even_start(drawn, strides, channel_order=None, order=0):
     return kernel * ops.cast(scale, kernel.dtype)
 
 
-def checked_phases(owner, strides, channel_order, order):
+def checked_phases(
+    owner: str, strides: IntOrPair, channel_order: ChannelOrder | None, order: int
+) -> tuple[tuple[int, int], ChannelOrder | None, int]:
     """The three arguments, if they are a factor per axis, a channel order or None, and 0 or 1."""
     if channel_order is not None:
         checks.one_of(owner, "channel_order", channel_order, CHANNEL_ORDERS)
@@ -72,7 +79,9 @@ def checked_phases(owner, strides, channel_order, order):
     return checks.pair_of_ints(owner, "strides", strides), channel_order, order
 
 
-def check_shape(owner, shape, strides, channel_order, order):
+def check_shape(
+    owner: str, shape: Shape, strides: Ints, channel_order: ChannelOrder | None, order: int
+) -> None:
     """Raises unless `shape` is that of a kernel (or a sub-pixel convolution's bias) that can be
     even, and more than 0 for constants.
     """
@@ -99,7 +108,9 @@ def check_shape(owner, shape, strides, channel_order, order):
         )
 
 
-def degrees_of_freedom(kernel_size, strides, channel_order=None, order=0):
+def degrees_of_freedom(
+    kernel_size: Ints, strides: Ints, channel_order: ChannelOrder | None = None, order: int = 0
+) -> int:
     """How many numbers even phases leave free of a kernel, for each pair of channels.
 
     0 where what they leave answers every constant with 0: of no use.
@@ -109,7 +120,9 @@ def degrees_of_freedom(kernel_size, strides, channel_order=None, order=0):
 
 
 @functools.cache
-def _projection(kernel_size, strides, channel_order, order):
+def _projection(
+    kernel_size: Ints, strides: Ints, channel_order: ChannelOrder | None, order: int
+) -> Array:
     """The matrix (taps, taps) that makes the nearest even kernel: it takes away what lies in the
     span of the differences between the sums, or moments, of a phase and those of the first.
     """
@@ -122,7 +135,9 @@ def _projection(kernel_size, strides, channel_order, order):
     return np.eye(len(phases)) - uneven @ uneven.T
 
 
-def _phases_and_positions(kernel_size, strides, channel_order):
+def _phases_and_positions(
+    kernel_size: Ints, strides: Ints, channel_order: ChannelOrder | None
+) -> tuple[Array, Array]:
     """For each tap of each phase: the number of its phase, and its position (y, x).
 
     A tap at position `t` adds small pixel `m` to pixel `s * m + t` of the result.

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from keras_cnnfix.typing import Array, Ints, Pads
 
-def sides(size):
+
+def sides(size: int) -> tuple[int, int]:
     """How far a kernel of `size` taps reaches to the left and right of its position, in pixels.
 
     At stride 1 a border of these widths keeps the size. An even kernel reaches further right.
@@ -11,12 +13,12 @@ def sides(size):
     return ((size - 1) // 2, size // 2)
 
 
-def border_of(kernel_size):
+def border_of(kernel_size: Ints) -> Pads:
     """The border ((top, bottom), (left, right)) that a kernel of `kernel_size` asks for."""
     return tuple(sides(k) for k in kernel_size)
 
 
-def binomial(size):
+def binomial(size: int) -> Array:
     """Normalised binomial taps of shape `(size,)`: 1; 1 1; 1 2 1; 1 3 3 1; ... over their sum.
 
     Source: Zhang, Making Convolutional Networks Shift-Invariant Again, ICML 2019, section 4.
@@ -27,6 +29,6 @@ def binomial(size):
     return taps
 
 
-def box(size):
+def box(size: int) -> Array:
     """`size` equal taps that sum to 1."""
     return np.full(size, 1.0 / size)

@@ -1,13 +1,25 @@
 """Noise maps, and how they meet an image."""
 
+from typing import Any, get_args
+
 import keras
 import numpy as np
 from keras import ops, random
 
 from keras_cnnfix.ops import backend, layout
+from keras_cnnfix.typing import (
+    Array,
+    DataFormat,
+    Distribution,
+    DType,
+    NoiseMode,
+    Shape,
+    Sizes,
+    Tensor,
+)
 
-DISTRIBUTIONS = ("normal", "uniform", "blue")
-NOISE_MODES = ("symmetric", "concat")
+DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
+NOISE_MODES: tuple[NoiseMode, ...] = get_args(NoiseMode)
 
 
 class NoiseSeed(keras.random.SeedGenerator):
@@ -17,11 +29,11 @@ class NoiseSeed(keras.random.SeedGenerator):
     same noise on TensorFlow and PyTorch. On JAX one draw is split among the devices.
     """
 
-    def __init__(self, seed=None, **kwargs):
+    def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         # PyTorch keeps it in 31 bits and a sign (Keras 3.15).
         super().__init__(seed if seed is None else seed % 2**31, **kwargs)
 
-    def next(self, ordered=True):
+    def next(self, ordered: bool = True) -> Tensor:
         seed = super().next(ordered)
         replica = backend.replica()
         if isinstance(replica, int) and replica == 0:
@@ -31,7 +43,13 @@ class NoiseSeed(keras.random.SeedGenerator):
         return seed + ops.cast(ops.stack([replica * 1_000_003, 0]), seed.dtype)
 
 
-def draw_noise(shape, distribution, stddev, dtype, seed):
+def draw_noise(
+    shape: Shape,
+    distribution: Distribution,
+    stddev: float,
+    dtype: DType,
+    seed: keras.random.SeedGenerator,
+) -> Tensor:
     """Independent noise with mean 0.
 
     Args:
@@ -47,7 +65,9 @@ def draw_noise(shape, distribution, stddev, dtype, seed):
     return random.uniform(shape, minval=-reach, maxval=reach, dtype=dtype, seed=seed)
 
 
-def noise_tile(size, channels, distribution, stddev, seed):
+def noise_tile(
+    size: int, channels: int, distribution: Distribution, stddev: float, seed: int | None
+) -> Array:
     """One tile of noise, as a NumPy array of shape (1, size, size, channels) in float64.
 
     The numbers come from `np.random.RandomState(seed)`, whose stream NumPy keeps frozen.
@@ -74,7 +94,7 @@ def noise_tile(size, channels, distribution, stddev, seed):
     return blue * (stddev / blue.std())
 
 
-def repeat_tile(tile, size, data_format):
+def repeat_tile(tile: Tensor, size: Sizes, data_format: DataFormat) -> Tensor:
     """Covers `size` (height, width) with copies of `tile`, from pixel (0, 0) on.
 
     Args:
@@ -91,7 +111,7 @@ def repeat_tile(tile, size, data_format):
     return layout.from_channels_last(cover[:, : size[0], : size[1], :], data_format)
 
 
-def add_noise(x, noise, mode, data_format):
+def add_noise(x: Tensor, noise: Tensor, mode: NoiseMode, data_format: DataFormat) -> Tensor:
     """`concat(x + noise, x - noise)` or `concat(x, noise)` along the channels.
 
     Args:

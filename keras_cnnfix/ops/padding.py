@@ -4,9 +4,10 @@ from keras import ops
 
 from keras_cnnfix import checks
 from keras_cnnfix.ops import backend, layout
+from keras_cnnfix.typing import DataFormat, Padding, Pads, Tensor
 
 
-def pad2d(x, pads, mode, data_format):
+def pad2d(x: Tensor, pads: Pads, mode: Padding, data_format: DataFormat) -> Tensor:
     """Surrounds each image with a border taken from the image itself, or with zeros.
 
     For a row `a b c d` and 2 pixels a side:
@@ -45,22 +46,22 @@ def pad2d(x, pads, mode, data_format):
     return x
 
 
-def _edge(x, before, after, axis):
+def _edge(x: Tensor, before: int, after: int, axis: int) -> tuple[list[Tensor], list[Tensor]]:
     return [backend.first(x, 1, axis)] * before, [backend.last(x, 1, axis)] * after
 
 
-def _symmetric(x, before, after, axis):
+def _symmetric(x: Tensor, before: int, after: int, axis: int) -> tuple[list[Tensor], list[Tensor]]:
     head, tail = _wrap(x, after, before, axis)
     return _flipped(tail, axis), _flipped(head, axis)
 
 
-def _wrap(x, before, after, axis):
+def _wrap(x: Tensor, before: int, after: int, axis: int) -> tuple[list[Tensor], list[Tensor]]:
     head = [backend.last(x, before, axis)] if before else []
     tail = [backend.first(x, after, axis)] if after else []
     return head, tail
 
 
-def _flipped(parts, axis):
+def _flipped(parts: list[Tensor], axis: int) -> list[Tensor]:
     return [ops.flip(part, axis=axis) for part in parts]
 
 

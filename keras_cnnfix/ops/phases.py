@@ -7,12 +7,14 @@ images, one for each tap of the kernel; only at the ends the border decides whic
 
 import functools
 import operator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from keras import ops
 
 from keras_cnnfix.ops import backend, kernels
+from keras_cnnfix.typing import Array, Interpolation, Padding, Tensor
 
 
 class Term(NamedTuple):
@@ -33,7 +35,13 @@ class Sums(NamedTuple):
     tail: tuple[tuple[Term, ...], ...]  # each of the last pixels
 
 
-def tap_sums(taps, factor, interpolation, padding, axis):
+def tap_sums(
+    taps: Sequence[Tensor],
+    factor: int,
+    interpolation: Interpolation | Literal["zeros"],
+    padding: Padding,
+    axis: int,
+) -> list[Tensor]:
     """The phases of `y[i] = sum_t pad(resize(taps[t]))[i + t]` along `axis`.
 
     Args:
@@ -51,7 +59,13 @@ def tap_sums(taps, factor, interpolation, padding, axis):
     return [_sum_of(phase, taps, axis) for phase in sums]
 
 
-def can_sum_taps(n, kernel_size, factor, interpolation, padding):
+def can_sum_taps(
+    n: int | None,
+    kernel_size: int,
+    factor: int,
+    interpolation: Interpolation | Literal["zeros"],
+    padding: Padding,
+) -> bool:
     """Whether `tap_sums` serves an axis of `n` pixels (None: unknown): not where one pixel reads
     beyond both ends.
     """
@@ -59,21 +73,23 @@ def can_sum_taps(n, kernel_size, factor, interpolation, padding):
     return n >= max(map(_least, _sums_of(kernel_size, factor, interpolation, padding)))
 
 
-def fewest_pixels(kernel_size, factor, padding):
+def fewest_pixels(kernel_size: int, factor: int, padding: Padding) -> int:
     """The fewest pixels, of the small axis, that the border of a kernel can be taken from."""
     _, after = kernels.sides(kernel_size)
     deepest = {"reflect": after + 1, "symmetric": after, "wrap": after}.get(padding, 1)
     return max(1, (deepest + factor - 1) // factor)
 
 
-def _least(sums):
+def _least(sums: Sums) -> int:
     positions = [term.position for terms in sums.head + sums.tail for term in terms]
     deepest = [position + 1 if position >= 0 else -position for position in positions]
     return max(len(sums.head) + len(sums.tail), *deepest, 1)
 
 
 @functools.cache
-def _sums_of(kernel_size, factor, interpolation, padding):
+def _sums_of(
+    kernel_size: int, factor: int, interpolation: Interpolation | Literal["zeros"], padding: Padding
+) -> tuple[Sums, ...]:
     """The `Sums` of each phase, read off the matrix of an axis that is long enough."""
     n = 4 * kernel_size + 8
     matrix = _matrix(n, kernel_size, factor, interpolation, padding)
@@ -89,7 +105,13 @@ def _sums_of(kernel_size, factor, interpolation, padding):
     return tuple(found)
 
 
-def _matrix(n, kernel_size, factor, interpolation, padding):
+def _matrix(
+    n: int,
+    kernel_size: int,
+    factor: int,
+    interpolation: Interpolation | Literal["zeros"],
+    padding: Padding,
+) -> Array:
     """`tap_sums` of an axis of `n` pixels: (factor, n, kernel_size, n)."""
     size = factor * n
     resize = np.zeros((size, n))
@@ -107,7 +129,7 @@ def _matrix(n, kernel_size, factor, interpolation, padding):
             resize[i, left] += 1 - position % 1
             resize[i, right] += position % 1
     before, after = kernels.sides(kernel_size)
-    mode = {"zeros": "constant"}.get(padding, padding)
+    mode: Any = {"zeros": "constant"}.get(padding, padding)
     # 0 stands for no pixel.
     padded = np.pad(np.arange(1, size + 1), (before, after), mode=mode)
     matrix = np.zeros((factor, n, kernel_size, n))
@@ -118,11 +140,11 @@ def _matrix(n, kernel_size, factor, interpolation, padding):
     return matrix
 
 
-def _terms(row):
+def _terms(row: Array) -> list[Term]:
     return [Term(int(i), int(j), float(row[i, j])) for i, j in np.argwhere(row)]
 
 
-def _follows(row, m, inside):
+def _follows(row: Array, m: int, inside: Iterable[Term]) -> bool:
     """Whether pixel `m` is the sum that pixels inside are."""
     expected = np.zeros_like(row)
     for image, offset, weight in inside:
@@ -132,17 +154,17 @@ def _follows(row, m, inside):
     return np.allclose(row, expected, rtol=0, atol=1e-9)
 
 
-def _from_nearest_end(row):
+def _from_nearest_end(row: Array) -> Iterator[Term]:
     _, n = row.shape
     for image, position, weight in _terms(row):
         yield Term(image, position if position < n // 2 else position - n, weight)
 
 
-def _sum_of(sums, images, axis):
+def _sum_of(sums: Sums, images: Sequence[Tensor], axis: int) -> Tensor:
     size = ops.shape(images[0])[axis]
     count = size - len(sums.head) - len(sums.tail)
     # Images at the same offset are summed before they are shifted.
-    by_offset: dict[int, list] = {}
+    by_offset: dict[int, list[Tensor]] = {}
     for image, offset, weight in sums.inside:
         by_offset.setdefault(offset, []).append(_times(images[image], weight))
     inside = [
@@ -150,7 +172,7 @@ def _sum_of(sums, images, axis):
         for offset, terms in by_offset.items()
     ]
 
-    def pixel(terms):
+    def pixel(terms: Sequence[Term]) -> Tensor:
         if not terms:
             return ops.zeros_like(backend.first(images[0], 1, axis))
         pixels = [
@@ -163,9 +185,9 @@ def _sum_of(sums, images, axis):
     return ops.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0]
 
 
-def _times(x, weight):
+def _times(x: Tensor, weight: float) -> Tensor:
     return x if weight == 1 else x * weight
 
 
-def _add(terms):
+def _add(terms: Iterable[Tensor]) -> Tensor:
     return functools.reduce(operator.add, terms)

@@ -1,6 +1,7 @@
 """Up-sampling by interpolation."""
 
 from fractions import Fraction
+from typing import Any, get_args
 
 import numpy as np
 from keras import ops
@@ -8,11 +9,19 @@ from keras import ops
 from keras_cnnfix.checks import MOST_PIXELS
 from keras_cnnfix.ops import backend, layout
 from keras_cnnfix.ops.precision import at_least_float32, dtype_of_sums
+from keras_cnnfix.typing import DataFormat, Interpolation, Ints, Padding, Sizes, Tensor
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
 
 
-def resize2d(x, size, output_size, interpolation, padding, data_format):
+def resize2d(
+    x: Tensor,
+    size: tuple[Fraction, ...],
+    output_size: Ints | None,
+    interpolation: Interpolation,
+    padding: Padding,
+    data_format: DataFormat,
+) -> Tensor:
     """Resizes images with half-pixel centres: output `i` samples at `(i + 1/2) * in/out - 1/2`.
 
     Nearest takes pixel `floor((i + 1/2) * in/out)`. Bicubic is Keys' kernel with a = -1/2,
@@ -50,7 +59,7 @@ def resize2d(x, size, output_size, interpolation, padding, data_format):
     return x
 
 
-def resized(sizes, size, output_size):
+def resized(sizes: Sizes, size: tuple[Fraction, ...], output_size: Ints | None) -> Sizes:
     """Height and width after `resize2d`; an unknown one (None) stays unknown.
 
     Args:
@@ -64,7 +73,7 @@ def resized(sizes, size, output_size):
     )
 
 
-def _times(n, factor):
+def _times(n: Any, factor: Fraction) -> Any:
     """`n * factor`, rounded down: an int, or a tensor of up to `MOST_PIXELS`."""
     if not isinstance(n, int):
         factor = _as_counted(factor)
@@ -72,7 +81,7 @@ def _times(n, factor):
     return n * whole + n * part // factor.denominator
 
 
-def _as_counted(factor):
+def _as_counted(factor: Fraction) -> Fraction:
     """The fraction of a denominator up to `MOST_PIXELS` that gives the same whole part of
     `n * factor` for every `n` up to there: 32 bits hold what `factor` itself would overflow.
 
@@ -86,12 +95,12 @@ def _as_counted(factor):
     return Fraction((p * denominator - 1) // q, denominator)
 
 
-def _nearest_by(x, factor, axis, wrap):
+def _nearest_by(x: Tensor, factor: int, axis: int, wrap: bool) -> Tensor:
     # Not `ops.repeat`: on TensorFlow it is a tile, which LiteRT has not in 16 bits.
     return layout.interleave([x] * factor, axis)
 
 
-def _nearest_to(x, out, axis, wrap):
+def _nearest_to(x: Tensor, out: Any, axis: int, wrap: bool) -> Tensor:
     n = ops.shape(x)[axis]
     count = _where_known(n, out)
     n, size, i = _counted(count, n, out)
@@ -99,7 +108,7 @@ def _nearest_to(x, out, axis, wrap):
     return backend.take(x, (2 * i + 1) * n // (2 * size), axis)
 
 
-def _bilinear_by(x, factor, axis, wrap):
+def _bilinear_by(x: Tensor, factor: int, axis: int, wrap: bool) -> Tensor:
     # Phase `r` holds the pixels `r, factor + r, ...`: means of two neighbours, with the same
     # weights at every pixel.
     n = ops.shape(x)[axis]
@@ -118,7 +127,7 @@ def _bilinear_by(x, factor, axis, wrap):
     return layout.interleave(phases, axis)
 
 
-def _bilinear_to(x, out, axis, wrap):
+def _bilinear_to(x: Tensor, out: Any, axis: int, wrap: bool) -> Tensor:
     n = ops.shape(x)[axis]
     count = _where_known(n, out)
     n, size, i = _counted(count, n, out)
@@ -136,11 +145,11 @@ def _bilinear_to(x, out, axis, wrap):
     )
 
 
-def _bicubic_by(x, factor, axis, wrap):
+def _bicubic_by(x: Tensor, factor: int, axis: int, wrap: bool) -> Tensor:
     return _bicubic_to(x, ops.shape(x)[axis] * factor, axis, wrap)
 
 
-def _bicubic_to(x, out, axis, wrap):
+def _bicubic_to(x: Tensor, out: Any, axis: int, wrap: bool) -> Tensor:
     n = ops.shape(x)[axis]
     count = _where_known(n, out)
     # As many as the kernel, stretched where it shrinks, reaches. A factor is at least 1.
@@ -167,21 +176,21 @@ def _bicubic_to(x, out, axis, wrap):
     return ops.cast(ops.sum(at_least_float32(copies) * weight, axis=axis + 1), x.dtype)
 
 
-def _keys(distance):
+def _keys(distance: Tensor) -> Tensor:
     """Keys' cubic kernel with a = -1/2, of distances in pixels, at least 0."""
     near = (1.5 * distance - 2.5) * distance * distance + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
     return ops.where(distance < 1, near, ops.where(distance < 2, far, 0))
 
 
-def _where_known(n, out):
+def _where_known(n: Any, out: Any) -> Any:
     """What counts pixels: NumPy, once, when traced, if the sizes `n` and `out` are known.
     (Inductor of PyTorch 2.13 fails to compile it.)
     """
     return np if isinstance(n, int) and isinstance(out, int) else ops
 
 
-def _counted(count, n, out):
+def _counted(count: Any, n: Any, out: Any) -> tuple[Any, Any, Any]:
     """`n`, `out` and the positions of the outputs, such that their products fit."""
     if count is np:
         return n, out, np.arange(out)

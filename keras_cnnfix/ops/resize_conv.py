@@ -8,7 +8,9 @@
 """
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any, Literal, get_args
 
 import numpy as np
 from keras import ops
@@ -18,13 +20,32 @@ from keras_cnnfix.ops.padding import pad2d
 from keras_cnnfix.ops.phases import can_sum_taps, fewest_pixels, tap_sums
 from keras_cnnfix.ops.precision import at_least_float32
 from keras_cnnfix.ops.resize import resize2d
+from keras_cnnfix.typing import (
+    Array,
+    DataFormat,
+    Implementation,
+    Interpolation,
+    Ints,
+    Padding,
+    Shape,
+    Tensor,
+)
 
-IMPLEMENTATIONS = ("auto", "plain", "polyphase")
+IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
 
 
 def resize_conv2d(
-    x, kernel, bias, size, output_size, interpolation, padding, groups, implementation, data_format
-):
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    size: tuple[Fraction, ...],
+    output_size: Ints | None,
+    interpolation: Interpolation,
+    padding: Padding,
+    groups: int,
+    implementation: Implementation,
+    data_format: DataFormat,
+) -> Tensor:
     """`conv(pad(resize(x)), kernel) + bias` at stride 1, of the size of the resized image.
 
     Args:
@@ -55,7 +76,9 @@ def resize_conv2d(
     return plain(x, kernel, bias, size, output_size, interpolation, padding, groups, data_format)
 
 
-def has_polyphase(size, output_size, interpolation):
+def has_polyphase(
+    size: tuple[Fraction, ...], output_size: Ints | None, interpolation: Interpolation
+) -> bool:
     """Whether the resize does the same to every pixel, so that there is a form without its result.
 
     Args:
@@ -65,7 +88,15 @@ def has_polyphase(size, output_size, interpolation):
     return integer and interpolation != "bicubic"
 
 
-def fastest_form(implementation, images, kernel_shape, factors, interpolation, padding, groups):
+def fastest_form(
+    implementation: Implementation,
+    images: Sequence[Any],
+    kernel_shape: Shape,
+    factors: Ints,
+    interpolation: Interpolation,
+    padding: Padding,
+    groups: int,
+) -> Literal["plain", "products", "transposed"]:
     """Which form is taken: `"plain"`, `"products"` or `"transposed"`. The one place that decides.
 
     The products multiply least, the transposed form moves fewer numbers through memory: so the
@@ -101,7 +132,17 @@ def fastest_form(implementation, images, kernel_shape, factors, interpolation, p
     return "transposed" if by_transposed else "plain"
 
 
-def plain(x, kernel, bias, size, output_size, interpolation, padding, groups, data_format):
+def plain(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    size: tuple[Fraction, ...],
+    output_size: Ints | None,
+    interpolation: Interpolation,
+    padding: Padding,
+    groups: int,
+    data_format: DataFormat,
+) -> Tensor:
     """As the formula is written. The arguments are those of `resize_conv2d`."""
     x = resize2d(x, size, output_size, interpolation, padding, data_format)
     x = pad2d(x, kernels.border_of(kernel.shape[:2]), padding, data_format)
@@ -109,7 +150,16 @@ def plain(x, kernel, bias, size, output_size, interpolation, padding, groups, da
     return y if bias is None else y + layout.along(bias, layout.channel_axis(data_format))
 
 
-def products(x, kernel, bias, factors, interpolation, padding, groups, data_format):
+def products(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    factors: Ints,
+    interpolation: Interpolation | Literal["zeros"],
+    padding: Padding,
+    groups: int,
+    data_format: DataFormat,
+) -> Tensor:
     """The taps times the small image, then the shifted sums of these products, resized.
 
     Resize and border act on each channel alone, a tap on each pixel alone: their order does not
@@ -149,7 +199,7 @@ def products(x, kernel, bias, factors, interpolation, padding, groups, data_form
     return layout.from_channels_last(ops.cast(y, x.dtype), data_format)
 
 
-def _taps_apart(z, taps, groups):
+def _taps_apart(z: Tensor, taps: int, groups: int) -> list[Tensor]:
     """Of the products (N, H, W, groups * taps * filters), those with each tap."""
     # Without an axis for each, which LiteRT could not slice.
     parts = ops.split(z, groups * taps, axis=3) if groups * taps > 1 else [z]
@@ -157,7 +207,14 @@ def _taps_apart(z, taps, groups):
     return [p[0] if groups == 1 else ops.concatenate(p, axis=3) for p in of_taps]
 
 
-def transposed(x, kernel, bias, factors, padding, data_format):
+def transposed(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    factors: Ints,
+    padding: Padding,
+    data_format: DataFormat,
+) -> Tensor:
     """One transposed convolution with the kernel convolved with a box of `factors`; for nearest.
 
     The small image gets the border that is the large one's after the resize. Only a reflection
@@ -167,7 +224,7 @@ def transposed(x, kernel, bias, factors, padding, data_format):
         factors: Pair of ints: how many pixels each pixel becomes.
         x, kernel, bias, padding, data_format: As `resize_conv2d` takes them.
     """
-    small = {"reflect": "symmetric"}.get(padding, padding)
+    small: Any = {"reflect": "symmetric"}.get(padding, padding)
     sides = list(zip(kernel.shape[:2], factors, strict=True))
     pads = [0 if padding == "zeros" else (k // 2 + s - 1) // s for k, s in sides]
     if small == "symmetric" and max(pads) <= 1:
@@ -187,7 +244,7 @@ def transposed(x, kernel, bias, factors, padding, data_format):
     return y
 
 
-def _composite(kernel, factors):
+def _composite(kernel: Tensor, factors: Ints) -> Tensor:
     """The kernel of the transposed convolution, summed in float32 and rounded once."""
     kh, kw, channels, filters = kernel.shape
     boxes = [_box_matrix(k, s) for k, s in zip((kh, kw), factors, strict=True)]
@@ -198,7 +255,7 @@ def _composite(kernel, factors):
     return ops.cast(ops.reshape(taps, (*sides, channels, filters)), kernel.dtype)
 
 
-def _box_matrix(taps, factor):
+def _box_matrix(taps: int, factor: int) -> Array:
     """Convolves `taps` taps, in reverse, with a box of `factor`. An even number of taps gets a zero
     at its end, so that a transposed convolution can be cropped evenly.
     """
@@ -206,7 +263,7 @@ def _box_matrix(taps, factor):
     return np.sum(boxes, axis=0)[:, ::-1]
 
 
-def _deeper(taps, factor):
+def _deeper(taps: int, factor: int) -> Ints:
     """How many pixels at the start and at the end of a side meet, in a reflection, what a border of
     the small image does not hold.
 
@@ -216,14 +273,16 @@ def _deeper(taps, factor):
     return tuple(max(0, reach - factor + 1) for reach in kernels.sides(taps))
 
 
-def _reflects(n, taps, factor):
+def _reflects(n: int | None, taps: int, factor: int) -> bool:
     """Whether `_with_reflected_ends` serves a side of `n` pixels (None: unknown)."""
     n = fewest_pixels(taps, factor, "reflect") if n is None else n
     # Of twice the factor and more, pixels beyond the second would be met, too.
     return taps // 2 < 2 * factor and sum(_deeper(taps, factor)) <= n * factor
 
 
-def _with_reflected_ends(y, x, kernel, factors, side, data_format):
+def _with_reflected_ends(
+    y: Tensor, x: Tensor, kernel: Tensor, factors: Ints, side: int, data_format: DataFormat
+) -> Tensor:
     """`y` of a symmetric border of the small image, as of a reflection of the large one.
 
     One tap of each of the outermost pixels reads the second small pixel in place of the first: what
@@ -241,7 +300,7 @@ def _with_reflected_ends(y, x, kernel, factors, side, data_format):
     taps = taps[:start][::-1] + taps[-end:][::-1]
     size = tuple(Fraction(1 if i == side else s) for i, s in enumerate(factors))
     # The corners count once: with the ends of the height.
-    padding = "reflect" if side == 0 else "symmetric"
+    padding: Padding = "reflect" if side == 0 else "symmetric"
     sums = plain(
         differences, _joined(taps, 3), None, size, None, "nearest", padding, 1, data_format
     )
@@ -255,5 +314,5 @@ def _with_reflected_ends(y, x, kernel, factors, side, data_format):
     return ops.concatenate(parts, axis=axis)
 
 
-def _joined(parts, axis):
+def _joined(parts: Sequence[Tensor], axis: int) -> Tensor:
     return ops.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0]

@@ -1,13 +1,18 @@
 """Channels to pixels, and back."""
 
+from typing import get_args
+
 from keras import ops
 
 from keras_cnnfix.ops import layout
+from keras_cnnfix.typing import ChannelOrder, DataFormat, Ints, Tensor
 
-CHANNEL_ORDERS = ("dcr", "crd")
+CHANNEL_ORDERS: tuple[ChannelOrder, ...] = get_args(ChannelOrder)
 
 
-def depth_to_space(x, size, channel_order, data_format):
+def depth_to_space(
+    x: Tensor, size: Ints, channel_order: ChannelOrder, data_format: DataFormat
+) -> Tensor:
     """Spreads groups of `sy * sx` channels over blocks of `sy x sx` pixels.
 
     Output pixel (sy*i + dy, sx*j + dx) of channel f is input pixel (i, j) of channel
@@ -40,7 +45,9 @@ def depth_to_space(x, size, channel_order, data_format):
     )
 
 
-def space_to_depth(x, size, channel_order, data_format):
+def space_to_depth(
+    x: Tensor, size: Ints, channel_order: ChannelOrder, data_format: DataFormat
+) -> Tensor:
     """Gathers blocks of `sy x sx` pixels into channels: the inverse of `depth_to_space`.
 
     Args:
@@ -61,7 +68,9 @@ def space_to_depth(x, size, channel_order, data_format):
     return ops.reshape(x, layout.image_shape(-1, (height, width), channels, data_format))
 
 
-def _axis_names(channel_order, data_format):
+def _axis_names(
+    channel_order: ChannelOrder, data_format: DataFormat
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The axes with a block's pixels (y, x) split off the channels, and merged into h and w."""
     block = ("y", "x", "c") if channel_order == "dcr" else ("c", "y", "x")
     split = layout.arrange("n", ("h", "w"), block, data_format)

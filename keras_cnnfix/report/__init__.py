@@ -4,9 +4,10 @@ from importlib import resources
 
 from keras_cnnfix.files import written_at_once
 from keras_cnnfix.report import pictures
+from keras_cnnfix.typing import FilePath
 
 
-def write(diagnosis, path):
+def write(diagnosis: pictures.Diagnosed, path: FilePath) -> None:
     """Writes the page of a `Diagnosis` to `path`, whole or not at all.
 
     Raises:

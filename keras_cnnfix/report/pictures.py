@@ -3,10 +3,12 @@
 import base64
 import io
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from keras_cnnfix.diagnostics.plots import plot_shift_consistency, plot_spectrum
+from keras_cnnfix.typing import Array
 
 FLAT = 32  # pixels, enlarged
 
@@ -25,7 +27,18 @@ class Picture:
     caption: str
 
 
-def of(diagnosis):
+class Diagnosed(Protocol):
+    """What a page shows: a `Diagnosis`."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def settings(self) -> dict[str, Any]: ...
+    @property
+    def evidence(self) -> dict[str, Any]: ...
+
+
+def of(diagnosis: Diagnosed) -> list[Picture]:
     """The pictures that the evidence of a diagnosis gives, as a list of `Picture`."""
     try:
         from matplotlib.figure import Figure
@@ -59,12 +72,12 @@ def of(diagnosis):
     return found
 
 
-def _worst(images):
+def _worst(images: Array) -> Array:
     spread = images.astype("float64").std((1, 2)).max(-1)
     return images[int(spread.argmax())]
 
 
-def _flattest(image):
+def _flattest(image: Array) -> tuple[Array, tuple[int, int]]:
     """The flattest part of an image, away from its border, and where it lies."""
     side = min(FLAT, *(n // 2 for n in image.shape[:2]))
     margin = min(image.shape[:2]) // 8
@@ -77,12 +90,12 @@ def _flattest(image):
     return _part(image, (y, x), side), (y, x)
 
 
-def _part(image, start, side):
+def _part(image: Array, start: tuple[int, int], side: int) -> Array:
     y, x = start
     return image[y : y + side, x : x + side]
 
 
-def _drawn(figure_class, image):
+def _drawn(figure_class: type[Any], image: Array) -> str:
     """An image from black to white, of three channels in colour, else the mean of its channels."""
     image = image.astype("float64")
     image = image if image.shape[-1] == 3 else image.mean(-1)
@@ -95,7 +108,7 @@ def _drawn(figure_class, image):
     return _png(figure)
 
 
-def _png(figure):
+def _png(figure: Any) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

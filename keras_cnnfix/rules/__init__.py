@@ -1,5 +1,8 @@
 """What `diagnose` looks for and `fix` mends: one set of rules under both."""
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 from keras_cnnfix.rules.depth_to_space import (
     DepthToSpace,
     EvenDepthToSpace,
@@ -17,12 +20,15 @@ from keras_cnnfix.rules.transposed_conv import (
 )
 from keras_cnnfix.rules.upsampling_conv import UpsamplingConv
 from keras_cnnfix.rules.zero_padding import ZeroPadding
+from keras_cnnfix.typing import RuleName
 
 __all__ = ["GROUPS", "RULES", "Match", "Measure", "Refusal", "Rule", "Safety", "chosen", "group_of"]
 
+Rules: TypeAlias = RuleName | Rule | Sequence[RuleName | Rule]
+
 # Where several match one part, the first that is chosen rewrites it: what is on request before what
 # is in a group, and what cures more before what cures less.
-RULES = (
+RULES: tuple[Rule, ...] = (
     ResizeForTransposedConv(),
     SubPixelForTransposedConv(),
     SmoothSubPixelConv(),
@@ -41,7 +47,7 @@ RULES = (
 _EXACT = ("resize_conv", "subpixel_conv")
 _UPSAMPLING = (*_EXACT, "even_subpixel_conv", "even_subpixel_layer", "even_transposed_conv")
 _DOWNSAMPLING = ("max_pooling", "average_pooling", "strided_conv")
-GROUPS = {
+GROUPS: dict[RuleName, tuple[str, ...]] = {
     "exact": _EXACT,
     "upsampling": _UPSAMPLING,
     "downsampling": _DOWNSAMPLING,
@@ -49,12 +55,12 @@ GROUPS = {
 }
 
 
-def group_of(rule):
+def group_of(rule: Rule) -> str:
     """The narrowest group that a rule is in."""
     return next(group for group, names in GROUPS.items() if rule.name in names)
 
 
-def chosen(owner, rules):
+def chosen(owner: str, rules: Rules) -> list[Rule]:
     """The rules that are meant, in the order in which they are tried; a user's own come first.
 
     Args:
@@ -70,7 +76,7 @@ def chosen(owner, rules):
         if isinstance(rule, Rule):
             own.append(rule)
         elif isinstance(rule, str) and (rule in GROUPS or rule in [known.name for known in RULES]):
-            names.update(GROUPS.get(rule, (rule,)))
+            names.update(GROUPS.get(rule, (rule,)))  # type: ignore[call-overload]
         else:
             raise ValueError(
                 f"{owner}: `rules` must be {', '.join(map(repr, GROUPS))}, the name of a rule "

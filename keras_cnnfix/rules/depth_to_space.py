@@ -7,13 +7,15 @@ from keras import ops
 
 from keras_cnnfix import checks
 from keras_cnnfix.diagnostics.overlap import phase_gains
-from keras_cnnfix.graph import assign
+from keras_cnnfix.graph import Site, assign
 from keras_cnnfix.layers import SubPixelConv
 from keras_cnnfix.ops import kernels
 from keras_cnnfix.rules.recognition import border_of, is_elementwise, shuffle_of
 from keras_cnnfix.rules.rule import (
     Match,
+    Measure,
     Refusal,
+    Rewrite,
     Rule,
     Safety,
     altered_kernel,
@@ -24,6 +26,7 @@ from keras_cnnfix.rules.rule import (
     unevenness,
     with_weights,
 )
+from keras_cnnfix.typing import Array, ChannelOrder, Ints
 
 
 class DepthToSpace(Rule):
@@ -47,8 +50,8 @@ class DepthToSpace(Rule):
     finds = "Conv2D, then depth to space"
     becomes = "SubPixelConv"
 
-    def match(self, site):
-        before = site.before
+    def match(self, site: Site) -> Match | Refusal | None:
+        before: Any = site.before
         conv: Any = None if before is None else before.operation
         is_conv = is_layer(conv, "Conv2D")
         found = None
@@ -67,7 +70,7 @@ class DepthToSpace(Rule):
         if refused:
             return Refusal(refused)
         size, order = found
-        settings = {"size": size, "channel_order": order, "padding": "zeros"}
+        settings: dict[str, Any] = {"size": size, "channel_order": order, "padding": "zeros"}
         if conv.padding == "same" or conv.kernel_size == (1, 1):
             return Match((before, site), settings)
         border = before.before
@@ -78,12 +81,12 @@ class DepthToSpace(Rule):
             return Refusal(f"{conv.name!r} is 'valid', and no border of {sides} is before it")
         return Match((border, before, site), settings)
 
-    def measure(self, match):
+    def measure(self, match: Match) -> Measure | None:
         conv = match.sites[-2].operation
         found = match.found
         return unevenness(phase_gains(conv.kernel, found["size"], found["channel_order"]))
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         return [(match.sites, [_layer_of(match)])]
 
 
@@ -106,7 +109,7 @@ class EvenDepthToSpace(DepthToSpace):
     becomes = "SubPixelConv(even=True)"
     artifact = "checkerboard"
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         return [(match.sites, [_layer_of(match, even=True)])]
 
 
@@ -127,15 +130,15 @@ class EvenSubPixelConv(Rule):
     becomes = "SubPixelConv(even=True)"
     artifact = "checkerboard"
 
-    def match(self, site):
+    def match(self, site: Site) -> Match | Refusal | None:
         layer = site.operation
         uneven = type(layer) is SubPixelConv and not layer.smooth and not layer.even
         return Match((site,)) if uneven else None
 
-    def measure(self, match):
+    def measure(self, match: Match) -> Measure | None:
         return unevenness(phase_gains(match.sites[0].operation))
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         return [(match.sites, [other_arguments(match.sites[0].operation, even=True)])]
 
 
@@ -160,19 +163,19 @@ class SmoothSubPixelConv(DepthToSpace):
     becomes = "SubPixelConv(smooth=True)"
     smooth = True
 
-    def match(self, site):
+    def match(self, site: Site) -> Match | Refusal | None:
         layer = site.operation
         if type(layer) is not SubPixelConv:
             return super().match(site)
         return None if layer.smooth else Match((site,))
 
-    def measure(self, match):
+    def measure(self, match: Match) -> Measure | None:
         layer = match.sites[-1].operation
         if type(layer) is SubPixelConv:
             return unevenness(phase_gains(layer))
         return super().measure(match)
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         layer = match.sites[-1].operation
         old = layer if type(layer) is SubPixelConv else _layer_of(match)
         new = other_arguments(old, smooth=self.smooth, even=False)
@@ -181,7 +184,7 @@ class SmoothSubPixelConv(DepthToSpace):
         assign(new.kernel, _separably(kernel, down, right, old.size, old.channel_order))
         return [(match.sites, [new])]
 
-    def along(self, taps, size):
+    def along(self, taps: int, size: int) -> Array:
         """Along an axis, what becomes of the taps of all phases: an array (tap, phase, tap, phase)
         from old ones, behind, to new ones.
         """
@@ -214,7 +217,7 @@ class ICNRSubPixelConv(SmoothSubPixelConv):
     becomes = "SubPixelConv with the start of ICNR"
     smooth = False
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         ((sites, (layer,)),) = super().rewrite(match)
         if layer.use_bias:
             bias = ops.convert_to_numpy(layer.bias)[None, None, None]
@@ -223,11 +226,11 @@ class ICNRSubPixelConv(SmoothSubPixelConv):
             assign(layer.bias, even.reshape(-1))
         return [(sites, [layer])]
 
-    def along(self, taps, size):
+    def along(self, taps: int, size: int) -> Array:
         return np.einsum("tu,rs->trus", np.eye(taps), np.full((size, size), 1 / size))
 
 
-def _layer_of(match, **arguments):
+def _layer_of(match: Match, **arguments: Any) -> SubPixelConv:
     """The `SubPixelConv` that answers as a match of `DepthToSpace` does, with other arguments."""
     conv = match.sites[-2].operation
     size = match.found["size"]
@@ -238,7 +241,9 @@ def _layer_of(match, **arguments):
     return with_weights(layer, match.sites[0].input.shape, kernel, conv.bias)
 
 
-def _separably(kernel, down, right, size, channel_order):
+def _separably(
+    kernel: Array, down: Array, right: Array, size: Ints, channel_order: ChannelOrder
+) -> Array:
     """The kernel of a sub-pixel convolution, its taps and phases multiplied along both axes.
 
     Args:

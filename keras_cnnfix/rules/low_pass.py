@@ -1,17 +1,20 @@
 """Down-sampling behind a low-pass, at the positions and of the size of what stood there."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_cnnfix.layers import BlurPool2D, Padding2D
 from keras_cnnfix.ops import kernels, layout
 from keras_cnnfix.rules.rule import Measure
+from keras_cnnfix.typing import Array, DataFormat, Ints, Shape
 
 # A mean over the stride's pixels lets 0.34 to 0.40 pass, BlurPool2D(5) at a stride of 2 0.03.
 ALIASED = 0.3
 
 
-def low_pass(layer, shape, window):
+def low_pass(layer: keras.Layer, shape: Shape, window: Ints) -> list[keras.Layer]:
     """Layers for what stands behind `layer` at stride 1 in place of its `strides`.
 
     Of every size of image they answer with the size of `layer`, and they sample where it did: at
@@ -28,16 +31,16 @@ def low_pass(layer, shape, window):
     )
     settings = {"data_format": layer.data_format, "dtype": layer.dtype_policy}
     ahead = [_ahead(*axis) if layer.padding == "same" else 0 for axis in axes]
-    layers = []
+    layers: list[keras.Layer] = []
     if any(ahead):
         # Of a known side as much is left as the steps need.
         added = [a if n is None else 0 for (n, _, _), a in zip(axes, ahead, strict=True)]
         if any(added):
             pads, name = tuple((0, n) for n in added), f"{layer.name}_end"
-            layers.append(Padding2D(pads, mode="edge", name=name, **settings))
+            layers.append(Padding2D(pads, mode="edge", name=name, **settings))  # type: ignore[arg-type]
         crops = tuple((n, 0) for n in ahead)
         layers.append(keras.layers.Cropping2D(crops, name=f"{layer.name}_shift", **settings))
-    taps = tuple(2 * s + 1 if s > 1 else 1 for s in layer.strides)
+    taps: Any = tuple(2 * s + 1 if s > 1 else 1 for s in layer.strides)
     sides = [n if layer.padding == "same" else n and n - k + 1 for n, k, _ in axes]
     # A side that is too short to be mirrored, or may be.
     short = any(n is None or n - a <= k // 2 for n, a, k in zip(sides, ahead, taps, strict=True))
@@ -53,7 +56,7 @@ def low_pass(layer, shape, window):
     return layers
 
 
-def samples_every_window(layer, shape, window):
+def samples_every_window(layer: keras.Layer, shape: Shape, window: Ints) -> bool:
     """Whether `layer` answers with as many pixels as steps fit into the image, and sees those
     that a window of `window` at stride 1, `"same"`, sees at every step: `MaxBlurPool2D` does.
     """
@@ -69,13 +72,13 @@ def samples_every_window(layer, shape, window):
     return True
 
 
-def covers(window, shape, data_format):
+def covers(window: Ints, shape: Shape, data_format: DataFormat) -> bool:
     """Whether a window sees the whole image."""
     sizes = layout.spatial_size(shape, data_format)
     return all(n is not None and k >= n for n, k in zip(sizes, window, strict=True))
 
 
-def aliased(taps, strides):
+def aliased(taps: Array, strides: Ints) -> Measure:
     """The share of the power of white noise, filtered with `taps`, that lies beyond what is left
     of the frequencies at `strides`: it comes back as others.
 
@@ -99,7 +102,7 @@ def aliased(taps, strides):
     )
 
 
-def _ahead(n, window, stride):
+def _ahead(n: int | None, window: int, stride: int) -> int:
     """By how many pixels a window with `"same"` lies ahead of that at stride 1."""
     n = max(window, stride) * stride if n is None else n
     padded = max((n - 1) // stride * stride + window - n, 0)

@@ -2,10 +2,21 @@
 
 import numpy as np
 
+from keras_cnnfix.graph import Site
 from keras_cnnfix.layers import BlurPool2D, MaxBlurPool2D
 from keras_cnnfix.ops import kernels, layout
 from keras_cnnfix.rules.low_pass import aliased, covers, low_pass, samples_every_window
-from keras_cnnfix.rules.rule import Match, Refusal, Rule, Safety, is_layer, other_arguments
+from keras_cnnfix.rules.rule import (
+    Match,
+    Measure,
+    Refusal,
+    Rewrite,
+    Rule,
+    Safety,
+    is_layer,
+    other_arguments,
+)
+from keras_cnnfix.typing import Array, Padding
 
 
 class MaxPooling(Rule):
@@ -31,7 +42,7 @@ class MaxPooling(Rule):
     artifact = "aliasing"
     kind = "MaxPooling2D"
 
-    def match(self, site):
+    def match(self, site: Site) -> Match | Refusal | None:
         pool = site.operation
         if not is_layer(pool, self.kind) or pool.strides == (1, 1):
             return None
@@ -39,11 +50,11 @@ class MaxPooling(Rule):
             return Refusal("its window covers the map")
         return Match((site,))
 
-    def measure(self, match):
+    def measure(self, match: Match) -> Measure | None:
         # The largest of a window passes every frequency on, and makes new ones.
         return aliased(np.ones((1, 1, 1)), match.sites[0].operation.strides)
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         (site,), pool = match.sites, match.sites[0].operation
         shape, window = site.input.shape, pool.pool_size
         behind = low_pass(pool, shape, window)
@@ -77,17 +88,17 @@ class AveragePooling(MaxPooling):
     becomes = "BlurPool2D"
     kind = "AveragePooling2D"
 
-    def measure(self, match):
+    def measure(self, match: Match) -> Measure | None:
         pool = match.sites[0].operation
         box = np.outer(*map(kernels.box, pool.pool_size))
         return aliased(box[..., None], pool.strides)
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         (site,), pool = match.sites, match.sites[0].operation
         sizes = layout.spatial_size(site.input.shape, pool.data_format)
         if pool.pool_size == pool.strides == (2, 2) and all(n and n % 2 == 0 for n in sizes):
             # Of an even number of taps, which lie as the window does.
-            padding = "edge" if min(sizes) < 4 else "reflect"
+            padding: Padding = "edge" if min(sizes) < 4 else "reflect"
             settings = {"name": pool.name, "dtype": pool.dtype_policy, "trainable": pool.trainable}
             layer = BlurPool2D(4, 2, padding, pool.data_format, **settings)
             return [(match.sites, [layer])]

@@ -1,16 +1,18 @@
 """What an operation does, found out by running it: its name or its class need not tell."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_cnnfix.graph import inner_layers
+from keras_cnnfix.graph import Site, inner_layers
 from keras_cnnfix.ops import layout
 from keras_cnnfix.ops.shuffle import CHANNEL_ORDERS, depth_to_space
+from keras_cnnfix.typing import Array, ChannelOrder, DataFormat, Ints, Padding, Pads, Shape, Tensor
 
 SIDES = (8, 6)  # For unknown sizes: two that are told apart, and even.
-MODES: dict[str, Any] = {
+MODES: dict[Padding, Any] = {
     "zeros": "constant",
     "reflect": "reflect",
     "symmetric": "symmetric",
@@ -19,7 +21,7 @@ MODES: dict[str, Any] = {
 }
 
 
-def border_of(site, pads, data_format):
+def border_of(site: Site, pads: Pads, data_format: DataFormat) -> Padding | None:
     """With which of the `padding` modes a site adds a border of `pads` to images, or None.
 
     Args:
@@ -37,7 +39,7 @@ def border_of(site, pads, data_format):
     return None
 
 
-def shuffle_of(site, data_format):
+def shuffle_of(site: Site, data_format: DataFormat) -> tuple[Ints, ChannelOrder] | None:
     """The factor and the channel order with which a site moves channels to pixels, or None."""
     if not _moves_channels(site, data_format):
         return None
@@ -56,7 +58,7 @@ def shuffle_of(site, data_format):
     return None
 
 
-def _moves_channels(site, data_format):
+def _moves_channels(site: Site, data_format: DataFormat) -> bool:
     """Whether the shapes allow that a site moves channels to pixels; most need not be run."""
     tensors = site.input, site.output
     if None in tensors or any(len(tensor.shape) != 4 for tensor in tensors):
@@ -65,7 +67,7 @@ def _moves_channels(site, data_format):
     return None not in (before, after) and after > 0 and before > after and before % after == 0
 
 
-def is_elementwise(activation):
+def is_elementwise(activation: Callable[[Tensor], Tensor]) -> bool:
     """Whether a function of (N, C) acts on each number alone, unlike a softmax."""
     x = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
     whole, part = (
@@ -75,13 +77,13 @@ def is_elementwise(activation):
     return np.allclose(whole[:, :2], part, atol=1e-6)
 
 
-def known_shape(shape, sides=SIDES, batch=1):
+def known_shape(shape: Shape, sides: Iterable[int] = SIDES, batch: int = 1) -> Ints:
     """A symbolic shape with `batch` and `sides` where it is unknown."""
     sides = iter(sides)
     return (shape[0] or batch, *(next(sides) if n is None else n for n in shape[1:]))
 
 
-def _tried(site, data_format):
+def _tried(site: Site, data_format: DataFormat) -> tuple[Any, Any]:
     """Random images and what the site answers to them, or two None where it has weights, takes
     several tensors, or none that are images of known channels.
     """
@@ -102,5 +104,5 @@ def _tried(site, data_format):
     return x, keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))
 
 
-def _equal(expected, y):
+def _equal(expected: Array, y: Array) -> bool:
     return expected.shape == y.shape and np.array_equal(expected, y)

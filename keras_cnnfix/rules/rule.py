@@ -1,12 +1,19 @@
 """What a rule is: it finds a part of a graph, measures its artifact, and makes another of it."""
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
 
 import keras
 
 from keras_cnnfix.diagnostics.overlap import phase_imbalance
-from keras_cnnfix.graph import assign, config_of
+from keras_cnnfix.graph import Site, assign, config_of
+from keras_cnnfix.typing import Array, Artifact, Config, Shape, Tensor
+
+# Pairs of sites of a match, and of what is called in their place.
+Rewrite: TypeAlias = Sequence[tuple[Sequence[Site], Sequence[Any]]]
+Built = TypeVar("Built", bound=keras.Layer)
 
 
 class Safety(enum.StrEnum):
@@ -39,8 +46,8 @@ class Match:
         found: What else the rule has found out.
     """
 
-    sites: tuple
-    found: dict = field(default_factory=dict)
+    sites: tuple[Site, ...]
+    found: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Measure:
 VISIBLE = (0.5 / 255) ** 2
 
 
-def unevenness(gains):
+def unevenness(gains: Array) -> Measure:
     """The `Measure` of the phases' gains, as `phase_gains` returns them."""
     return Measure(
         phase_imbalance(gains),
@@ -89,10 +96,10 @@ class Rule:
     safety = Safety.EXACT
     finds = ""
     becomes = ""
-    artifact: str | None = None
+    artifact: Artifact | None = None
     fits = False
 
-    def match(self, site):
+    def match(self, site: Site) -> Match | Refusal | None:
         """Looks at one call.
 
         Args:
@@ -104,11 +111,11 @@ class Rule:
         """
         raise NotImplementedError
 
-    def measure(self, match):
+    def measure(self, match: Match) -> Measure | None:
         """How strong the artifact of a match is, a `Measure`, or None where that is not known."""
         return None
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         """What a match becomes.
 
         Args:
@@ -141,13 +148,13 @@ _SHARED = (
 )
 
 
-def shared_settings(layer):
+def shared_settings(layer: keras.Layer) -> Config:
     """The arguments of a convolution of Keras that one of this package takes, too."""
     config = config_of(layer)
     return {name: config[name] for name in _SHARED if name in config}
 
 
-def with_weights(layer, shape, kernel, bias=None):
+def with_weights(layer: Built, shape: Shape, kernel: Tensor, bias: Tensor | None = None) -> Built:
     """`layer`, built for inputs of `shape`, with these weights."""
     # What is drawn is not kept, and an array may be of the old shape.
     drawn = {name: getattr(layer, name) for name in ("kernel_initializer", "bias_initializer")}
@@ -162,7 +169,7 @@ def with_weights(layer, shape, kernel, bias=None):
     return layer
 
 
-def other_arguments(layer, **arguments):
+def other_arguments(layer: Built, **arguments: Any) -> Built:
     """A layer of the same class and config but for `arguments`, with the same weights."""
     new = type(layer).from_config({**config_of(layer), **arguments})
     if layer.built and layer.variables:
@@ -172,7 +179,7 @@ def other_arguments(layer, **arguments):
     return new
 
 
-def altered_kernel(layer):
+def altered_kernel(layer: keras.Layer) -> str | None:
     """Why the kernel of a layer is not what it convolves with, or None."""
     if getattr(layer, "lora_enabled", False):
         return "its kernel has a LoRA part beside it; merge that first"
@@ -181,7 +188,7 @@ def altered_kernel(layer):
     return None
 
 
-def what_follows(site):
+def what_follows(site: Site) -> str:
     """Why `site.after` is None, in words."""
     if site.ends:
         return "its answer is one of the model's"
@@ -192,11 +199,11 @@ def what_follows(site):
     return f"it is joined with another tensor, in {site.targets[0].operation.name!r}"
 
 
-def kind(operation):
+def kind(operation: Any) -> str:
     """What an operation is called in a sentence."""
     return type(operation).__name__
 
 
-def is_layer(operation, *kinds):
+def is_layer(operation: Any, *kinds: str) -> bool:
     """Whether it is a layer of one of these classes; a subclass may compute something else."""
     return any(type(operation) is getattr(keras.layers, name) for name in kinds)

@@ -1,12 +1,17 @@
 """What rules find in a model, and why they leave other parts alone."""
 
 import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
 from keras_cnnfix import graph
-from keras_cnnfix.rules.rule import Refusal, is_layer, kind
+from keras_cnnfix.graph import Site
+from keras_cnnfix.rules.rule import Match, Refusal, Rule, is_layer, kind
+
+Matches: TypeAlias = list[tuple[Rule, Match]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +39,15 @@ class Found:
         refused: Pairs as `matches`, of parts left alone that can be measured all the same.
     """
 
-    matches: list
-    left: list
-    refused: list
+    matches: Matches
+    left: list[Left]
+    refused: Matches
 
 
-def all_matches(model, chosen):
+def all_matches(model: keras.Model, chosen: Iterable[Rule]) -> Found:
     """What the rules `chosen` find in a model; of two that match a part the first one."""
     sites = graph.all_sites(model)
-    taken: set = set()
+    taken: set[int] = set()
     matches, left, refused = [], [], []
     for rule in chosen:
         own = []
@@ -74,7 +79,7 @@ def all_matches(model, chosen):
     )
 
 
-def likeness(match):
+def likeness(match: Match) -> tuple[Any, ...]:
     """What two matches have in common that become the same layers: the weights, what is done to
     them, and the shapes of what they take.
     """
@@ -85,13 +90,15 @@ def likeness(match):
     )
 
 
-def _of_operation(operation):
+def _of_operation(operation: Any) -> Any:
     if not isinstance(operation, keras.Layer) or operation.variables:
         return id(operation)
     return type(operation), repr({**operation.get_config(), "name": None})
 
 
-def _shared_with_others(match, matches, sites):
+def _shared_with_others(
+    match: Match, matches: Sequence[Match], sites: Sequence[Site]
+) -> str | None:
     """Why a layer that is called at several places cannot be replaced, or None."""
     alike = [other for other in matches if likeness(other) == likeness(match)]
     for site in match.sites:
@@ -105,11 +112,11 @@ def _shared_with_others(match, matches, sites):
     return None
 
 
-def path_of(match):
+def path_of(match: Match) -> str:
     return " + ".join(site.path for site in match.sites)
 
 
-def hidden_layers(model):
+def hidden_layers(model: keras.Model) -> list[Left]:
     """Layers that a rule may be for, and that a layer calls in code of its own."""
     kinds = ("Conv2DTranspose", "UpSampling2D", "MaxPooling2D", "AveragePooling2D")
     left = []
@@ -127,7 +134,7 @@ def hidden_layers(model):
     return left
 
 
-def of_own_code(operation, names):
+def of_own_code(operation: Any, names: str) -> str:
     """What to do with a layer, or a model, that calls others in code of its own."""
     return (
         f"{kind(operation)} calls {names} in code of its own, which has no graph. Make "

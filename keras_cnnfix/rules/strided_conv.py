@@ -4,18 +4,22 @@ import math
 
 import keras
 
+from keras_cnnfix.graph import Site
 from keras_cnnfix.layers import AdaptiveAntiAlias, BlurPool2D
 from keras_cnnfix.ops import layout
 from keras_cnnfix.rules.low_pass import aliased, covers, low_pass
 from keras_cnnfix.rules.rule import (
     Match,
+    Measure,
     Refusal,
+    Rewrite,
     Rule,
     Safety,
     altered_kernel,
     is_layer,
     other_arguments,
 )
+from keras_cnnfix.typing import Array
 
 KINDS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D")
 # What acts on each pixel alone, and belongs before the blur.
@@ -46,7 +50,7 @@ class StridedConv(Rule):
     becomes = "stride 1, activation, BlurPool2D"
     artifact = "aliasing"
 
-    def match(self, site):
+    def match(self, site: Site) -> Match | Refusal | None:
         conv = site.operation
         if not is_layer(conv, *KINDS) or conv.strides == (1, 1):
             return None
@@ -64,13 +68,13 @@ class StridedConv(Rule):
             chain.append(last)
         return Match(tuple(chain))
 
-    def measure(self, match):
+    def measure(self, match: Match) -> Measure | None:
         conv = match.sites[0].operation
         kernel = conv.depthwise_kernel if is_layer(conv, "SeparableConv2D") else conv.kernel
         taps = keras.ops.convert_to_numpy(kernel).astype("float64")
         return aliased(taps.reshape(*taps.shape[:2], -1), conv.strides)
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         first, *others = match.sites
         conv, shape = first.operation, first.input.shape
         same = other_arguments(conv, strides=(1, 1))
@@ -99,7 +103,7 @@ class AdaptiveStridedConv(StridedConv):
     name = "adaptive"
     becomes = "stride 1, activation, AdaptiveAntiAlias"
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         conv = match.sites[0].operation
         tensor = match.sites[0].input if conv.kernel_size == (1, 1) else match.sites[0].output
         channels = tensor.shape[layout.channel_axis(conv.data_format)]
@@ -109,7 +113,7 @@ class AdaptiveStridedConv(StridedConv):
         ]
 
 
-def _adaptive(layer, channels):
+def _adaptive(layer: keras.Layer, channels: int) -> keras.Layer:
     if type(layer) is not BlurPool2D:
         return layer
     return AdaptiveAntiAlias(

@@ -1,15 +1,21 @@
 """Transposed convolutions, which can draw a checkerboard."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from keras_cnnfix.diagnostics.overlap import phase_gains
+from keras_cnnfix.graph import Site
 from keras_cnnfix.layers import EvenConv2DTranspose, ResizeConv2D, SubPixelConv
 from keras_cnnfix.ops import kernels, layout
 from keras_cnnfix.ops.conv_transpose import crops_of
 from keras_cnnfix.rules.rule import (
     Match,
+    Measure,
     Refusal,
+    Rewrite,
     Rule,
     Safety,
     altered_kernel,
@@ -18,6 +24,7 @@ from keras_cnnfix.rules.rule import (
     unevenness,
     with_weights,
 )
+from keras_cnnfix.typing import Array, Ints
 
 EVEN = 1e-10  # Up to this imbalance phases are even: rounding leaves 1e-14.
 MOST_UNKNOWNS = 4096  # of a fit to images, for each filter
@@ -31,14 +38,14 @@ class _TransposedConv(Rule):
     safety = Safety.NEAREST
     finds = "Conv2DTranspose with strides"
 
-    def match(self, site):
+    def match(self, site: Site) -> Match | Refusal | None:
         conv = site.operation
         if not is_layer(conv, "Conv2DTranspose") or conv.strides == (1, 1):
             return None
         refused = altered_kernel(conv) or self.unfit(conv)
         return Refusal(refused, Match((site,))) if refused else Match((site,))
 
-    def unfit(self, conv):
+    def unfit(self, conv: Any) -> str | None:
         """Why it has no form that this rule makes of it, or None."""
         if any(k < s for k, s in zip(conv.kernel_size, conv.strides, strict=True)):
             return f"a kernel of {conv.kernel_size} at strides={conv.strides} leaves pixels out"
@@ -69,17 +76,17 @@ class EvenTransposedConv(_TransposedConv):
     becomes = "EvenConv2DTranspose"
     artifact = "checkerboard"
 
-    def unfit(self, conv):
+    def unfit(self, conv: Any) -> str | None:
         if reason := super().unfit(conv):
             return reason
         even = unevenness(phase_gains(conv.kernel, conv.strides)).value <= EVEN
         return "its phases are even already" if even else None
 
-    def measure(self, match):
+    def measure(self, match: Match) -> Measure | None:
         conv = match.sites[0].operation
         return unevenness(phase_gains(conv.kernel, conv.strides))
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         (site,), conv = match.sites, match.sites[0].operation
         layer = EvenConv2DTranspose(
             conv.filters,
@@ -113,10 +120,10 @@ class ResizeForTransposedConv(_TransposedConv):
     becomes = "ResizeConv2D"
     fits = True
 
-    def unfit(self, conv):
+    def unfit(self, conv: Any) -> str | None:
         return super().unfit(conv) or _other_size(conv)
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         (site,), conv = match.sites, match.sites[0].operation
         axes = list(zip(conv.kernel_size, conv.strides, _crops(conv), strict=True))
         # An odd kernel whose composite, of taps + stride - 1, reaches as far.
@@ -153,10 +160,10 @@ class SubPixelForTransposedConv(_TransposedConv):
     safety = Safety.EXACT
     becomes = "SubPixelConv"
 
-    def unfit(self, conv):
+    def unfit(self, conv: Any) -> str | None:
         return super().unfit(conv) or _other_size(conv)
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         (site,), conv = match.sites, match.sites[0].operation
         old = ops.convert_to_numpy(conv.kernel)
         axes = list(zip(conv.kernel_size, conv.strides, _crops(conv), strict=True))
@@ -171,18 +178,20 @@ class SubPixelForTransposedConv(_TransposedConv):
         return [(match.sites, [with_weights(layer, site.input.shape, kernel, bias)])]
 
 
-def _other_size(conv):
+def _other_size(conv: Any) -> str | None:
     if conv.padding != "same" or conv.output_padding is not None:
         return "its answer is not as many times larger as its strides say"
     return None
 
 
-def _crops(conv):
+def _crops(conv: Any) -> list[int]:
     crops = crops_of(conv.kernel_size, conv.strides, conv.padding, conv.output_padding)
     return [start for start, _ in crops]
 
 
-def _fitted(conv, inputs, kernel, bias):
+def _fitted(
+    conv: Any, inputs: Sequence[Array], kernel: Array, bias: Array | None
+) -> tuple[Array, Array | None]:
     """Kernel and bias of a zero-bordered resize-convolution whose answers to `inputs` are nearest
     to those of a transposed convolution; what these leave open stays as given.
 
@@ -213,12 +222,12 @@ def _fitted(conv, inputs, kernel, bias):
     return found[:-1].reshape(kernel.shape), None if bias is None else found[-1]
 
 
-def _channels_last(images, conv):
+def _channels_last(images: Array, conv: Any) -> Array:
     images = np.asarray(images, "float64")
     return np.moveaxis(images, layout.channel_axis(conv.data_format), -1)
 
 
-def _patches(image, size, taps):
+def _patches(image: Array, size: Ints, taps: Ints) -> Array:
     """What each pixel of a resize-convolution sees of an image (1, H, W, C): a row each."""
     pads = [(0, 0), *kernels.border_of(taps), (0, 0)]
     large = np.pad(image.repeat(size[0], 1).repeat(size[1], 2), pads)[0]
@@ -226,7 +235,7 @@ def _patches(image, size, taps):
     return np.moveaxis(windows, 2, -1).reshape(-1, taps[0] * taps[1] * image.shape[-1])
 
 
-def _fit(old, stride, crop, taps):
+def _fit(old: int, stride: int, crop: int, taps: int) -> Array:
     """The matrix (taps, old) that makes, of a transposed kernel, the nearest of a resize."""
     # Small pixel 0 becomes pixels 0 to stride - 1, and tap u of the convolution brings them to
     # u - before pixels earlier. Tap t of the old kernel brings it to pixel t - crop.
@@ -240,7 +249,7 @@ def _fit(old, stride, crop, taps):
     return np.linalg.pinv(composite) @ places
 
 
-def _phases(old, stride, crop):
+def _phases(old: int, stride: int, crop: int) -> tuple[int, Array]:
     """How many taps a phase needs, and the array (phases, taps, old) of which tap goes where."""
     # Pixel stride * m + r reads small pixel m + d by the tap r + crop - stride * d.
     where = {

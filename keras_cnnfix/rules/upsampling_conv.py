@@ -1,14 +1,18 @@
 """Resize-convolutions that are written as several layers."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_cnnfix.graph import Site
 from keras_cnnfix.layers import ResizeConv2D
 from keras_cnnfix.ops import kernels
 from keras_cnnfix.rules.recognition import border_of
 from keras_cnnfix.rules.rule import (
     Match,
     Refusal,
+    Rewrite,
     Rule,
     Safety,
     altered_kernel,
@@ -18,6 +22,7 @@ from keras_cnnfix.rules.rule import (
     what_follows,
     with_weights,
 )
+from keras_cnnfix.typing import Array, Padding
 
 
 class UpsamplingConv(Rule):
@@ -42,7 +47,7 @@ class UpsamplingConv(Rule):
     finds = "UpSampling2D, then a convolution at stride 1"
     becomes = "ResizeConv2D"
 
-    def match(self, site):
+    def match(self, site: Site) -> Match | Refusal | None:
         up = site.operation
         if not is_layer(up, "UpSampling2D") or up.size == (1, 1):
             return None
@@ -62,7 +67,7 @@ class UpsamplingConv(Rule):
         if refused:
             return Refusal(refused)
         sides = kernels.border_of(conv.kernel_size)
-        padding = "zeros"
+        padding: Padding | None = "zeros"
         if border is not None:
             if conv.padding != "valid":
                 return Refusal(f"{between}a convolution with a border of its own")
@@ -77,7 +82,7 @@ class UpsamplingConv(Rule):
             },
         )
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         up, conv = match.sites[0].operation, match.sites[-1].operation
         kernel = ops.convert_to_tensor(conv.kernel)
         groups = getattr(conv, "groups", 1)
@@ -100,11 +105,11 @@ class UpsamplingConv(Rule):
         return [(match.sites, layers)]
 
 
-def _is_conv(operation):
+def _is_conv(operation: Any) -> bool:
     return is_layer(operation, "Conv2D", "Conv2DTranspose", "DepthwiseConv2D", "SeparableConv2D")
 
 
-def _unfit(conv, up):
+def _unfit(conv: Any, up: Any) -> str | None:
     """Why a convolution is none that `ResizeConv2D` makes, or None."""
     if not is_layer(conv, "Conv2D", "Conv2DTranspose"):
         return f"ResizeConv2D is no {kind(conv)}"

@@ -1,16 +1,21 @@
 """Convolutions that see zeros beyond the image."""
 
+from typing import Any
+
+from keras_cnnfix.graph import Site
 from keras_cnnfix.layers import Padding2D
 from keras_cnnfix.ops import kernels
 from keras_cnnfix.rules.rule import (
     Match,
     Refusal,
+    Rewrite,
     Rule,
     Safety,
     altered_kernel,
     is_layer,
     other_arguments,
 )
+from keras_cnnfix.typing import Array
 
 
 class ZeroPadding(Rule):
@@ -33,7 +38,7 @@ class ZeroPadding(Rule):
     becomes = 'Padding2D, then "valid"'
     artifact = "border"
 
-    def match(self, site):
+    def match(self, site: Site) -> Match | Refusal | None:
         conv = site.operation
         if not is_layer(conv, "Conv2D", "DepthwiseConv2D") or conv.padding != "same":
             return None
@@ -48,14 +53,14 @@ class ZeroPadding(Rule):
             refused = "its kernel reaches further than the map can be mirrored"
         return Refusal(refused) if refused else Match((site,))
 
-    def rewrite(self, match, inputs=None):
+    def rewrite(self, match: Match, inputs: list[Array] | None = None) -> Rewrite:
         conv = match.sites[0].operation
         layers = [self._border(conv), other_arguments(conv, padding="valid")]
         return [(match.sites, layers)]
 
-    def _border(self, conv):
+    def _border(self, conv: Any) -> Padding2D:
         return Padding2D(
-            kernels.border_of(conv.kernel_size),
+            kernels.border_of(conv.kernel_size),  # type: ignore[arg-type]
             data_format=conv.data_format,
             name=f"{conv.name}_border",
             dtype=conv.dtype_policy,

@@ -265,7 +265,7 @@ def test_a_batch_is_asked_for_when_the_one_before_has_been_used_and_let_go(label
 def test_the_progress_bar_knows_the_length_where_the_batches_do(sized, total, images, monkeypatch):
     seen = []
 
-    class Bar(shift.tqdm):
+    class Bar(shift.tqdm):  # type: ignore[name-defined]
         def __init__(self, *args, **settings):
             seen.append(self)
             super().__init__(*args, **settings)

@@ -1,9 +1,14 @@
 """What a graph of unknown sizes asserts when it runs."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 
+from keras_cnnfix.typing import Shape, Tensor
 
-def asserted(x, rules, shape):
+
+def asserted(x: Tensor, rules: Iterable[tuple[Any, str, Any]], shape: Shape) -> Tensor:
     """`x`, of the static `shape`; where a rule is broken when a graph runs, an error that names it.
 
     Only TensorFlow traces sizes as unknown. XLA, LiteRT and ONNX drop assertions: what they run

@@ -1,5 +1,8 @@
 """Convolutions, around what the backends do slowly, or not at all."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,9 +10,12 @@ from keras import ops
 from keras_cnnfix.ops import layout
 from keras_cnnfix.ops.backend.devices import is_compiled_by_torch, on_tensorflow_cpu
 from keras_cnnfix.ops.backend.slices import every, without_ends
+from keras_cnnfix.typing import Array, DataFormat, Ints, Sizes, Tensor
 
 
-def conv2d(x, kernel, strides, groups, data_format):
+def conv2d(
+    x: Tensor, kernel: Tensor, strides: Ints, groups: int, data_format: DataFormat
+) -> Tensor:
     """Convolution (cross-correlation) of `x` with `kernel`, without padding.
 
     Args:
@@ -51,7 +57,9 @@ def conv2d(x, kernel, strides, groups, data_format):
     return layout.to_channels_first(y) if transposed else y
 
 
-def depthwise_conv2d(x, taps, strides, data_format):
+def depthwise_conv2d(
+    x: Tensor, taps: Sequence[Array], strides: Ints, data_format: DataFormat
+) -> Tensor:
     """Every channel of `x` convolved with the outer product of `taps`, without padding.
 
     Args:
@@ -86,7 +94,14 @@ def depthwise_conv2d(x, taps, strides, data_format):
     return ops.depthwise_conv(x, kernel, **settings)
 
 
-def conv_transpose2d(x, kernel, bias, strides, crops, data_format):
+def conv_transpose2d(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    strides: Ints,
+    crops: Sequence[tuple[int, ...]],
+    data_format: DataFormat,
+) -> Tensor:
     """Transposed convolution of `x` with `kernel`, plus `bias`, without the outermost pixels.
 
     Pixel `m` adds tap `t` to pixel `s * m + t`: `(n - 1) * s + k` pixels a side, of which the
@@ -129,7 +144,7 @@ def conv_transpose2d(x, kernel, bias, strides, crops, data_format):
     return layout.to_channels_first(y) if transposed else y
 
 
-def _without_keras():
+def _without_keras() -> bool:
     """Whether to call PyTorch itself, which takes a channels_last image as a view."""
     # Inductor fails on a convolution of such a view that needs a gradient, once a size has changed:
     # "cannot determine truth value of Relational" (PyTorch 2.13,
@@ -137,7 +152,7 @@ def _without_keras():
     return keras.backend.backend() == "torch" and not is_compiled_by_torch()
 
 
-def _one_channel_misread(x, strides, data_format):
+def _one_channel_misread(x: Tensor, strides: Ints, data_format: DataFormat) -> bool:
     """Whether oneDNN would answer with memory that nobody wrote: for several images of one channel,
     at a step that is wider than high, where the result is one pixel wide (TensorFlow 2.21, PyTorch
     2.13).
@@ -146,7 +161,7 @@ def _one_channel_misread(x, strides, data_format):
     return one_channel and strides[1] > strides[0] and keras.backend.backend() != "jax"
 
 
-def _one_image_of_odd_sides(images, size):
+def _one_image_of_odd_sides(images: Any, size: Sizes) -> bool:
     """Whether oneDNN may take up to eight times as long for a transposed convolution as with a row
     more (67x67x48, 101x101x32; TensorFlow 2.21, PyTorch 2.13).
     """
@@ -154,7 +169,9 @@ def _one_image_of_odd_sides(images, size):
     return known and images == 1 and all(n % 2 for n in size)
 
 
-def _torch_conv2d(x, kernel, strides, groups, data_format):
+def _torch_conv2d(
+    x: Tensor, kernel: Tensor, strides: Ints, groups: int, data_format: DataFormat
+) -> Tensor:
     import torch
 
     kernel = _torch_kernel(kernel)
@@ -164,7 +181,7 @@ def _torch_conv2d(x, kernel, strides, groups, data_format):
     return y.permute(0, 2, 3, 1) if permuted else y
 
 
-def _torch_kernel(kernel):
+def _torch_kernel(kernel: Tensor) -> Tensor:
     kernel = kernel.permute(3, 2, 0, 1)
     # Of a view of one filter, or of one channel where the convolution is transposed, there is no
     # gradient for one image, in float64 for none: "grad_weight must be contiguous", as for
@@ -172,7 +189,14 @@ def _torch_kernel(kernel):
     return kernel.contiguous() if kernel.shape[0] == 1 else kernel
 
 
-def _torch_conv_transpose2d(x, kernel, bias, strides, crops, data_format):
+def _torch_conv_transpose2d(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    strides: Ints,
+    crops: Sequence[tuple[int, ...]],
+    data_format: DataFormat,
+) -> Tensor:
     import torch
 
     # PyTorch leaves out as many pixels at the start as at the end, or less than a stride fewer
@@ -201,7 +225,9 @@ def _torch_conv_transpose2d(x, kernel, bias, strides, crops, data_format):
     return y.permute(0, 2, 3, 1) if permuted else y
 
 
-def _split_conv2d(x, kernel, strides, groups, data_format):
+def _split_conv2d(
+    x: Tensor, kernel: Tensor, strides: Ints, groups: int, data_format: DataFormat
+) -> Tensor:
     axis = layout.channel_axis(data_format)
     parts = zip(ops.split(x, groups, axis=axis), ops.split(kernel, groups, axis=-1), strict=True)
     settings = {"strides": strides, "padding": "valid", "data_format": data_format}

@@ -1,9 +1,11 @@
 """Which device and which compiler a call is for."""
 
+from typing import Any
+
 import keras
 
 
-def replica():
+def replica() -> Any:
     """The number of the device that this runs for in data-parallel training, 0 outside of it.
 
     An int, or on TensorFlow a scalar tensor. Always 0 on JAX, where a whole batch is one tensor.
@@ -23,7 +25,7 @@ def replica():
     return 0
 
 
-def is_compiled_by_torch():
+def is_compiled_by_torch() -> bool:
     """Whether `torch.compile` or `torch.export` traces the call."""
     if keras.backend.backend() != "torch":
         return False
@@ -32,7 +34,7 @@ def is_compiled_by_torch():
     return torch.compiler.is_compiling()
 
 
-def on_tensorflow_cpu():
+def on_tensorflow_cpu() -> bool:
     """Whether TensorFlow computes, and without a GPU."""
     if keras.backend.backend() != "tensorflow":
         return False
@@ -41,7 +43,7 @@ def on_tensorflow_cpu():
     return not tf.config.list_physical_devices("GPU")
 
 
-def convolves_slowly():
+def convolves_slowly() -> bool:
     """Whether XLA computes on a CPU: transposed convolutions and their gradients above all take
     long there, but products of matrices do not, and sums are one pass (JAX 0.10).
     """
@@ -52,7 +54,7 @@ def convolves_slowly():
     return jax.default_backend() == "cpu"
 
 
-def channels_for_products():
+def channels_for_products() -> tuple[int, int, int]:
     """From how many channels on `resize_conv.products` is faster than `resize_conv.transposed`.
 
     Three numbers: for an image with a border, the same where the composite kernel has no more than
@@ -70,7 +72,7 @@ def channels_for_products():
     return (80, 80, 128) if on_tensorflow_cpu() else (1024, 1024, 1024)
 
 
-def multiplications_for_ends():
+def multiplications_for_ends() -> float:
     """From how many multiplications of `resize_conv.plain` on `resize_conv.transposed` is faster,
     where it mends the ends of its result. Fitted to seven shapes on a CPU.
     """

@@ -1,11 +1,15 @@
 """Several operations in one pass over memory."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
+from keras_cnnfix.typing import Shape, Tensor
 
-def fused(function, *tensors, **settings):
+
+def fused(function: Callable[..., Tensor], *tensors: Tensor, **settings: Any) -> Tensor:
     """`function(*tensors, **settings)` in one pass over memory, and its gradient in another.
 
     Args:
@@ -26,15 +30,15 @@ def fused(function, *tensors, **settings):
     # TensorFlow makes a pass for each operation (TensorFlow 2.21). The scope asks XLA for one
     # pass, and leaves ordinary operations in the graph: one that is exported, or that runs where
     # there is no XLA.
-    def scope():
+    def scope() -> Any:
         return tf.xla.experimental.jit_scope(compile_ops=True)
 
-    @tf.custom_gradient
-    def compiled(*tensors):
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def compiled(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], Any]]:
         with scope():
             y = function(*tensors, **settings)
 
-        def gradient(of_y):
+        def gradient(of_y: Tensor) -> Any:
             with scope(), tf.GradientTape() as tape:
                 tape.watch(tensors)
                 y = function(*tensors, **settings)
@@ -50,7 +54,11 @@ _WORTH_COMPILING = 2**16
 
 
 @functools.lru_cache(maxsize=1024)
-def _tensorflow_graph(function, shapes, settings):
+def _tensorflow_graph(
+    function: Callable[..., Tensor],
+    shapes: tuple[Shape, ...],
+    settings: tuple[tuple[str, Any], ...],
+) -> Any:
     """`fused` as a graph of its own, for tensors of these `shapes`."""
     import tensorflow as tf
 

@@ -1,13 +1,17 @@
 """What is asked of a user's own model: its answers, and gradients with respect to its input."""
 
 import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_cnnfix.typing import AnyModel, Tensor
 
-def gradient(function, x, loss):
+
+def gradient(function: AnyModel, x: Tensor, loss: Callable[[Any], Tensor] | None) -> Tensor:
     """The gradient of `loss(function(x))` with respect to `x`; each backend has its own way.
 
     Args:
@@ -19,7 +23,7 @@ def gradient(function, x, loss):
     x = as_taken_by(function, x)
     settings = {"training": False} if isinstance(function, keras.Model) else {}
 
-    def value(x):
+    def value(x: Tensor) -> Tensor:
         outputs = function(x, **settings)
         if loss is not None:
             return loss(outputs)
@@ -28,7 +32,7 @@ def gradient(function, x, loss):
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        def traced(x):
+        def traced(x: Tensor) -> Tensor:
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 y = value(x)
@@ -49,7 +53,7 @@ def gradient(function, x, loss):
         return torch.autograd.grad(value(x), x)[0]
 
 
-def answer(function, x):
+def answer(function: AnyModel, x: Tensor) -> Any:
     """What `function` makes of `x` in inference mode, without recording for a gradient.
 
     Args:
@@ -64,7 +68,7 @@ def answer(function, x):
         return function(x)
 
 
-def is_torch_module(function):
+def is_torch_module(function: Any) -> bool:
     """Whether it is a module of PyTorch, and not one of Keras's layers, which are modules there."""
     if keras.backend.backend() != "torch" or isinstance(function, keras.Layer):
         return False
@@ -73,7 +77,7 @@ def is_torch_module(function):
     return isinstance(function, torch.nn.Module)
 
 
-def as_taken_by(function, x):
+def as_taken_by(function: Any, x: Tensor) -> Tensor:
     """Array or tensor `x` as a floating tensor that `function` takes.
 
     A torch module gets the dtype and the device of its weights. Otherwise NumPy arrays, which are
@@ -91,7 +95,7 @@ def as_taken_by(function, x):
 
 
 @contextlib.contextmanager
-def _evaluating(function):
+def _evaluating(function: Any) -> Iterator[None]:
     """Puts a torch module into evaluation mode; each of its parts gets its own mode back."""
     parts = list(function.modules()) if is_torch_module(function) else []
     modes = [part.training for part in parts]

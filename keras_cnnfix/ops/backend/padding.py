@@ -5,9 +5,10 @@ from keras import ops
 
 from keras_cnnfix.ops import layout
 from keras_cnnfix.ops.backend.slices import is_symbolic
+from keras_cnnfix.typing import DataFormat, Pads, Tensor
 
 
-def reflect2d(x, pads, data_format):
+def reflect2d(x: Tensor, pads: Pads, data_format: DataFormat) -> Tensor:
     """`ops.pad` in the mode reflect, by `pads` ((top, bottom), (left, right)), not all 0."""
     if is_symbolic(x):
         # JAX asks whether the border is narrower than an image of unknown size (JAX 0.10).

@@ -1,10 +1,14 @@
 """Parts of a tensor along one axis, of known and of unknown length."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_cnnfix.typing import Tensor
 
-def every(x, start, count, stride, axis):
+
+def every(x: Tensor, start: Any, count: Any, stride: int, axis: int) -> Tensor:
     """The `count` entries along `axis` that begin at `start` and lie `stride` apart.
 
     Args:
@@ -30,23 +34,23 @@ def every(x, start, count, stride, axis):
     return x[(slice(None),) * axis + (slice(start, stop, stride),)]
 
 
-def first(x, count, axis):
+def first(x: Tensor, count: Any, axis: int) -> Tensor:
     """The first `count` entries along `axis`."""
     return every(x, 0, count, 1, axis)
 
 
-def last(x, count, axis):
+def last(x: Tensor, count: Any, axis: int) -> Tensor:
     """The last `count` entries along `axis`, `count` at least 1."""
     return every(x, ops.shape(x)[axis] - count, count, 1, axis)
 
 
-def without_ends(x, ends, axis):
+def without_ends(x: Tensor, ends: tuple[int, int], axis: int) -> Tensor:
     """`x` without as many entries along `axis` as `ends` (start, end) say."""
     start, end = ends
     return every(x, start, ops.shape(x)[axis] - start - end, 1, axis) if start or end else x
 
 
-def take(x, indices, axis):
+def take(x: Tensor, indices: Tensor, axis: int) -> Tensor:
     """The entries of `x` at the whole numbers `indices`, an array or a tensor, along `axis`."""
     indices = ops.convert_to_tensor(indices)
     if keras.backend.backend() == "torch":
@@ -55,12 +59,12 @@ def take(x, indices, axis):
     return ops.take(x, indices, axis=axis)
 
 
-def widest_int():
+def widest_int() -> str:
     """The widest dtype of whole numbers that a graph can count pixels in."""
     # JAX has 32 bits unless told otherwise, and knows all sizes unless it exports.
     return "int32" if keras.backend.backend() == "jax" else "int64"
 
 
-def is_symbolic(x):
+def is_symbolic(x: Tensor) -> bool:
     """Whether JAX traces `x` with sizes that it does not know, to export it."""
     return keras.backend.backend() == "jax" and not all(isinstance(n, int) for n in x.shape[1:])
