@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -21,9 +22,11 @@ UNGROUPED = (
     "SeparableConv2D",
 )
 LARGEST_CONFIG = 2**26  # bytes
-MOST_PACKED = (
-    100  # Keras stores weights as they are; bytes of an archive's part for each of its own.
-)
+# Keras stores weights as they are; bytes of an archive's part for each of its own.
+MOST_PACKED = 100
+# A layer has at least as many weights as one of these says, or as the product of a list.
+SIZES = ("filters", "units", "kernel_size", "input_dim", "tile_size")
+MOST_UNSTORED = 2**26  # weights, of layers that are saved before they have any
 
 
 def load_model(path, custom_objects=None, compile=True, safe_mode=True):
@@ -42,7 +45,9 @@ def load_model(path, custom_objects=None, compile=True, safe_mode=True):
         A `keras.Model`.
 
     Raises:
-        ValueError, OSError: As `keras.saving.load_model` raises them.
+        ValueError: The config of a `.keras` file asks for far more weights than the file holds, or
+            it is packed so that it would fill the memory.
+        Exception: As `keras.saving.load_model` raises it.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])
@@ -78,7 +83,7 @@ def written_at_once(path):
 
 
 def _check_archive(path):
-    """Raises a ValueError for an archive that would fill the memory when it is unpacked."""
+    """Raises a ValueError for an archive that would fill the memory when it is loaded."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -91,6 +96,23 @@ def _check_archive(path):
                     f"{LARGEST_CONFIG} bytes, or less packed. Received: {part.file_size}, of "
                     f"{part.compress_size} in the file."
                 )
+        if "config.json" in archive.namelist():
+            stored = sum(part.file_size for part in archive.infolist())
+            _check_sizes(path, json.loads(archive.read("config.json")), max(stored, MOST_UNSTORED))
+
+
+def _check_sizes(path, config, most):
+    """Raises a ValueError where a config says that a layer has more weights than `most`."""
+    if not isinstance(config, dict | list):
+        return
+    for key, value in config.items() if isinstance(config, dict) else enumerate(config):
+        numbers = value if isinstance(value, list) else [value]
+        if key in SIZES and all(type(n) is int for n in numbers) and math.prod(numbers) > most:
+            raise ValueError(
+                f"load_model: `{key}` of a layer must be no more than the weights that {path} "
+                f"holds, {most} at most. Received: {key}={value}."
+            )
+        _check_sizes(path, value, most)
 
 
 def _mended(path, copy):

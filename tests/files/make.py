@@ -25,7 +25,7 @@ SHAPE = (1, 5, 6, 4)
 
 def layers():
     """Name of a layer -> its settings in the cases, in one data format and the other by turns."""
-    found = {}
+    found: dict[str, list] = {}
     formats = itertools.cycle(DATA_FORMATS)
     for (name, (layer, settings, _)), data_format in zip(CASES.items(), formats, strict=False):
         small = {"tile_size": 4} if layer is kc.NIB else {}
