@@ -37,7 +37,7 @@ OLDEST := keras==3.10.0 tensorflow-cpu==2.19.1 jax==0.6.1
 OLDEST_PYTHON ?= python3.11
 NEWEST := tensorflow-cpu jax
 NEWEST_PYTHON ?= python3.13
-CORE := tests/layers tests/ops tests/files tests/test_files.py tests/test_constraints.py tests/test_initializers.py
+CORE := tests/layers tests/ops tests/files tests/test_files.py tests/test_constraints.py tests/test_initializers.py tests/test_defects.py
 
 .PHONY: demo test test-oldest test-newest mutants fuzz gallery bench lint clean
 

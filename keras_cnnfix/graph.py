@@ -293,7 +293,9 @@ def assign(variable, value):
 @functools.cache
 def _functional():
     """Keras's class of Functional models."""
-    return type(keras.Model(x := keras.Input(()), x))
+    x = keras.Input(())
+    # Keras 3.10 takes no model without a layer.
+    return type(keras.Model(x, keras.layers.Identity(name="identity")(x)))
 
 
 def _copy(operation, parts, copies):
