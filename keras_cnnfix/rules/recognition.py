@@ -37,11 +37,6 @@ def border_of(site, pads, data_format):
     return None
 
 
-def output_padding_of(conv):
-    """The `output_padding` of a transposed convolution, which has none in Keras 3.10."""
-    return getattr(conv, "output_padding", None)
-
-
 def shuffle_of(site, data_format):
     """The factor and the channel order with which a site moves channels to pixels, or None."""
     if not _moves_channels(site, data_format):

@@ -7,7 +7,6 @@ from keras_cnnfix.diagnostics.overlap import phase_gains
 from keras_cnnfix.layers import EvenConv2DTranspose, ResizeConv2D, SubPixelConv
 from keras_cnnfix.ops import kernels, layout
 from keras_cnnfix.ops.conv_transpose import crops_of
-from keras_cnnfix.rules.recognition import output_padding_of
 from keras_cnnfix.rules.rule import (
     Match,
     Refusal,
@@ -87,7 +86,7 @@ class EvenTransposedConv(_TransposedConv):
             conv.kernel_size,
             conv.strides,
             padding=conv.padding,
-            output_padding=output_padding_of(conv),
+            output_padding=conv.output_padding,
             **shared_settings(conv),
         )
         return [(match.sites, [with_weights(layer, site.input.shape, conv.kernel, conv.bias)])]
@@ -173,13 +172,13 @@ class SubPixelForTransposedConv(_TransposedConv):
 
 
 def _other_size(conv):
-    if conv.padding != "same" or output_padding_of(conv) is not None:
+    if conv.padding != "same" or conv.output_padding is not None:
         return "its answer is not as many times larger as its strides say"
     return None
 
 
 def _crops(conv):
-    crops = crops_of(conv.kernel_size, conv.strides, conv.padding, output_padding_of(conv))
+    crops = crops_of(conv.kernel_size, conv.strides, conv.padding, conv.output_padding)
     return [start for start, _ in crops]
 
 

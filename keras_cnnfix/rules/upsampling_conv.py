@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_cnnfix.layers import ResizeConv2D
 from keras_cnnfix.ops import kernels
-from keras_cnnfix.rules.recognition import border_of, output_padding_of
+from keras_cnnfix.rules.recognition import border_of
 from keras_cnnfix.rules.rule import (
     Match,
     Refusal,
@@ -116,7 +116,7 @@ def _unfit(conv, up):
     if is_layer(conv, "Conv2DTranspose"):
         if conv.padding != "same":
             return f"Conv2DTranspose with {conv.padding!r} makes a larger map"
-        if output_padding_of(conv) is not None:
+        if conv.output_padding is not None:
             return f"{conv.name!r} has an output_padding"
         if any(k % 2 == 0 for k in conv.kernel_size):
             return "an even kernel that is turned round has its border on the other side"
