@@ -11,7 +11,7 @@ import numpy as np
 import keras_cnnfix as kc
 
 # `LONG_RUN=10000` makes the long one; a leak of a kilobyte a call shows in either.
-CALLS = int(os.environ.get("LONG_RUN", "300"))
+CALLS = int(os.environ.get("LONG_RUN", "100"))
 SIZES = [(8 + i, 9 + i % 5) for i in range(20)]
 
 
