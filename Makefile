@@ -3,6 +3,8 @@
 #
 #   make demo                  trains the style-transfer example and writes a picture, on TensorFlow
 #   make test                  linter, type checker, and the tests on every backend
+#   make test-oldest           the core of the suite with the oldest supported Keras and its backends
+#   make test-newest           the same with the newest pre-release of Keras
 #   make mutants               breaks the package in some seventy places: does a test see each?
 #   make fuzz                  thousands of random configurations of each layer, on every backend
 #   make gallery               runs every example at its defaults, for docs/gallery.md (hours)
@@ -29,7 +31,15 @@ GALLERY_BACKEND := $(or $(BACKEND),jax)
 MUTANTS_BACKEND := $(or $(BACKEND),torch)
 TEST_BACKENDS := $(or $(BACKEND),$(BACKENDS))
 
-.PHONY: demo test mutants fuzz gallery bench lint clean
+# Keras 3.10 and the backends of its time; TensorFlow 2.19 is the first that can be installed beside
+# the JAX of that time (0.6), for `ml_dtypes`. The newest Python is the newest of all three backends.
+OLDEST := keras==3.10.0 tensorflow-cpu==2.19.1 jax==0.6.1
+OLDEST_PYTHON ?= python3.11
+NEWEST := tensorflow-cpu jax
+NEWEST_PYTHON ?= python3.13
+CORE := tests/layers tests/ops tests/files tests/test_files.py tests/test_constraints.py tests/test_initializers.py tests/test_defects.py
+
+.PHONY: demo test test-oldest test-newest mutants fuzz gallery bench lint clean
 
 demo: $(VENV)/.ready-$(DEMO_BACKEND)
 	KERAS_BACKEND=$(DEMO_BACKEND) $(RUN) examples/style_transfer.py --networks transposed resize even4 --steps 200 --out out/demo
@@ -58,6 +68,27 @@ $(addprefix test-,$(BACKENDS)): test-%: $(VENV)/.ready-%
 	@echo "== pytest on $* =="
 	KERAS_BACKEND=$* $(RUN) -m pytest -n 2 --dist loadgroup
 
+test-oldest: .venv-oldest/.ready
+test-newest: .venv-newest/.ready
+test-oldest test-newest: test-%:
+	for backend in $(TEST_BACKENDS); do \
+	  echo "== pytest on $$backend, with the $* Keras =="; \
+	  KERAS_BACKEND=$$backend .venv-$*/bin/python -m pytest -n 2 --dist loadgroup $(CORE) || exit 1; \
+	done
+
+.venv-oldest/.ready: setup.cfg Makefile
+	test -x .venv-oldest/bin/python || $(OLDEST_PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --disable-pip-version-check -e ".[test]" $(OLDEST) torch==2.13.0
+	@touch $@
+
+# Pre-releases of Keras have a name of their own, and lie where Keras does.
+.venv-newest/.ready: setup.cfg Makefile
+	test -x .venv-newest/bin/python || $(NEWEST_PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --disable-pip-version-check -e ".[test]" $(NEWEST) torch==2.13.0
+	.venv-newest/bin/python -m pip uninstall --yes keras keras-nightly
+	.venv-newest/bin/python -m pip install --disable-pip-version-check --pre --upgrade --no-deps keras-nightly
+	@touch $@
+
 .PHONY: $(addprefix fuzz-,$(BACKENDS))
 $(addprefix fuzz-,$(BACKENDS)): fuzz-%: $(VENV)/.ready-%
 	PYTHONPATH=tests KERAS_BACKEND=$* $(RUN) -m fuzz
@@ -73,4 +104,4 @@ $(VENV)/.ready-%: constraints.txt setup.cfg pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) out build dist
+	rm -rf $(VENV) .venv-oldest .venv-newest out build dist

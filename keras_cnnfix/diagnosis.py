@@ -195,7 +195,10 @@ def diagnose(
     """
     owner = "diagnose"
     if not isinstance(model, keras.Model):
-        raise ValueError(f"{owner}: `model` must be a keras.Model. Received: {type(model)}.")
+        raise ValueError(
+            f"{owner}: `model` must be a keras.Model. Received: {model!r:.100}. "
+            f"A file is read by `load_model`."
+        )
     checks.positive_int(owner, "batch_size", batch_size)
     seed = checks.positive_int(owner, "seed", seed, minimum=0)
     if images is not None:

@@ -308,7 +308,9 @@ def assign(variable: keras.Variable, value: Tensor) -> None:
 @functools.cache
 def _functional() -> type[Any]:
     """Keras's class of Functional models."""
-    return type(keras.Model(x := keras.Input(()), x))
+    x = keras.Input(())
+    # Keras 3.10 takes no model without a layer.
+    return type(keras.Model(x, keras.layers.Identity(name="identity")(x)))
 
 
 def _copy(operation: Any, parts: Parts, copies: Copies) -> Any:

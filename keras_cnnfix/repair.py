@@ -184,7 +184,10 @@ def fix(
     skip_first = checks.boolean(owner, "skip_first", skip_first)
     dry_run = checks.boolean(owner, "dry_run", dry_run)
     if not isinstance(model, keras.Layer):
-        raise ValueError(f"{owner}: `model` must be a Keras model. Received: {type(model)}.")
+        raise ValueError(
+            f"{owner}: `model` must be a Keras model. Received: {model!r:.100}. "
+            f"A file is read by `load_model`."
+        )
     if not graph.is_graph(model):
         return model, _not_applicable(owner, model)
     sites = graph.all_sites(model)

@@ -5,6 +5,9 @@ from itertools import combinations, product
 import keras
 import numpy as np
 
+# Its transposed convolutions are a pixel off on PyTorch; it refuses `output_padding=0`, and no
+# config of it holds any.
+KERAS_3_10 = keras.__version__.startswith("3.10.")
 DATA_FORMATS = ("channels_last", "channels_first")
 
 

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import oracle
-from images import DATA_FORMATS, apply, assert_close, gradients, pairwise
+from images import DATA_FORMATS, KERAS_3_10, apply, assert_close, gradients, pairwise
 from keras_cnnfix.checks import PADDING_MODES
 from keras_cnnfix.ops import backend as backends
 from keras_cnnfix.ops.conv_transpose import border_of, conv_transpose2d, crops_of
@@ -37,8 +37,12 @@ def _wider(crops, strides, pads):
 def test_sizes_and_numbers_are_those_of_keras(side, padding, added, backend, rng):
     (kh, sy), (kw, sx) = side, (3, 2)
     x = rng.normal(size=(2, 5, 4, 3)).astype("float32")
+    if added is not None and KERAS_3_10:
+        pytest.skip("Keras 3.10 does not take every output_padding")
     output_padding = None if added is None else (added, 1)
-    theirs = keras.layers.Conv2DTranspose(4, (kh, kw), (sy, sx), padding, output_padding)
+    theirs = keras.layers.Conv2DTranspose(
+        4, (kh, kw), (sy, sx), padding, output_padding=output_padding
+    )
     theirs.build(x.shape)
     kernel = theirs.get_weights()[0]
     bias = rng.normal(size=4).astype("float32")
@@ -48,6 +52,8 @@ def test_sizes_and_numbers_are_those_of_keras(side, padding, added, backend, rng
     y = apply(ours, x, "channels_last")
     assert y.shape == tuple(theirs.compute_output_shape(x.shape))
     assert_close(y, oracle.conv_transpose2d(x, kernel, bias, (sy, sx), crops), 2e-6)
+    if backend == "torch" and KERAS_3_10:
+        return
     # oneDNN has no such convolution, and Keras's layer fails (TensorFlow 2.21).
     if backend != "tensorflow" or (padding, added, kh % 2) != ("same", 0, 0):
         assert_close(y, apply(theirs, x, "channels_last"), 2e-6)

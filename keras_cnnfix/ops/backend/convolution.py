@@ -129,7 +129,10 @@ def conv_transpose2d(
     sides = list(zip(kernel.shape[:2], strides, strict=True))
     left_out = [((k - s) // 2, (k - s + 1) // 2) for k, s in sides]  # by "same"
     padding = "same"
-    if any(c < o for pair in zip(crops, left_out, strict=True) for c, o in zip(*pair, strict=True)):
+    # The "same" of an odd kernel is a pixel off on PyTorch (Keras 3.10).
+    shifted = keras.backend.backend() == "torch"
+    pairs = zip(crops, left_out, strict=True)
+    if shifted or any(c < o for pair in pairs for c, o in zip(*pair, strict=True)):
         padding, left_out = "valid", [(0, 0), (0, 0)]
     y = ops.conv_transpose(x, kernel, strides, padding, data_format=data_format)
     if any(end < 0 for _, end in crops):
