@@ -12,15 +12,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 PACKAGES = ("tensorflow-cpu==2.15.1", "tensorflow-addons==0.23.0")
 FILE = Path(__file__).with_name("tensorflow_addons.npz")
 BORDERS = ("REFLECT", "CONSTANT", "SYMMETRIC")
 
 
-def references():
-    """Name to array, all inputs included."""
+def record():
+    """Writes all arrays, inputs included."""
+    import numpy as np
     import tensorflow as tf
     import tensorflow_addons as tfa
 
@@ -62,12 +61,13 @@ def references():
     after = dict(zip(names, spectral.get_weights(), strict=True))
     arrays |= {f"spectral_{name}_after": weight for name, weight in after.items()}
     arrays["spectral_normalization"] = spectral(images, training=False)
-    return {name: np.asarray(array, "float32") for name, array in arrays.items()}
+    arrays = {name: np.asarray(array, "float32") for name, array in arrays.items()}
+    np.savez_compressed(FILE, **arrays)
 
 
 def main():
     if "--inside" in sys.argv:
-        np.savez_compressed(FILE, **references())
+        record()
         return
     python = shutil.which("python3.11")
     if python is None:
