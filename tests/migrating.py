@@ -15,6 +15,9 @@ from images import assert_close
 PAGE = (Path(__file__).parents[1] / "docs" / "migrating.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 
+# Sides of the images that lines are tried with.
+SIZES = {"even": (12, 14), "odd": (13, 11)}
+
 
 class Line(NamedTuple):
     chapter: str
