@@ -1,6 +1,6 @@
 """Writes the files of this version that every later one must read.
 
-    PYTHONPATH=.:tests:tests/layers python tests/files/make.py
+    PYTHONPATH=.:tests:tests/layers python tests/files/make_release.py
 
 An archive of the version with, for each layer, a `.keras` file, its weights alone (`.weights.h5`),
 and arrays (`.npz`): what goes in, and what comes out. That of a released version stays as it is.
