@@ -71,9 +71,7 @@ def main():
         return
     python = shutil.which("python3.11")
     if python is None:
-        sys.exit(
-            "make_tensorflow_addons.py: TensorFlow Addons 0.23.0 needs Python 3.11. Put python3.11 on the PATH."
-        )
+        sys.exit("TensorFlow Addons 0.23.0 needs Python 3.11. Put python3.11 on the PATH.")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([python, "-m", "venv", folder], check=True)
         inside = str(Path(folder, "bin", "python"))
