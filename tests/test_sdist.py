@@ -10,7 +10,7 @@ import keras
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("benchmarks", "docs", "examples", "keras_cnnfix", "tests")
+FOLDERS = (".github", "benchmarks", "docs", "examples", "keras_cnnfix", "tests")
 FILES = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
