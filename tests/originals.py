@@ -112,9 +112,10 @@ class Upsample2D(nn.Module):
 class Downsample2D(nn.Module):
     """diffusers: a strided convolution; with padding 0 over zeros at the end alone."""
 
-    def __init__(self, channels, use_conv, out_channels, padding=1):
+    def __init__(self, channels, use_conv, out_channels, padding=1, name="conv"):
         super().__init__()
         assert use_conv
+        assert name == "op"  # Under its default name it holds the convolution twice.
         self.conv = nn.Conv2d(channels, out_channels, 3, stride=2, padding=padding)
 
     def forward(self, x):
