@@ -12,7 +12,9 @@ NEEDED = {
     "saved_model": ["tensorflow"],
     "onnx": ["onnxruntime"],
     "openvino": ["openvino"],
-    **dict.fromkeys(("litert", "litert_dynamic_range", "litert_int8"), ["tensorflow"]),
+    "litert": ["tensorflow"],
+    "litert_dynamic_range": ["tensorflow"],
+    "litert_int8": ["tensorflow"],
     "torch": ["torch"],
 }
 
