@@ -60,7 +60,7 @@ def onnx(model, path, images):
         import torch
 
         # Keras traces an unknown size as a single pixel, which no border can mirror.
-        settings = {"input_names": ["images"], "dynamic_axes": {"images": open_axes(model)}}
+        settings: dict = {"input_names": ["images"], "dynamic_axes": {"images": open_axes(model)}}
         image = (torch.from_numpy(images),)
         torch.onnx.export(model.eval(), image, path, dynamo=False, **settings)
     else:

@@ -37,7 +37,7 @@ STOCK = SimpleNamespace(
         filters, 4, 2, "same", **settings
     ),
 )
-ROWS = {
+LAYERS = {
     "AdaptiveAntiAlias": lambda its: its.AdaptiveAntiAlias(gamma_initializer="ones"),
     "BlurPool2D": lambda its: its.BlurPool2D(),
     "EvenConv2DTranspose": lambda its: its.EvenConv2DTranspose(8, 4, 2, "same"),
@@ -46,8 +46,9 @@ ROWS = {
     "Padding2D": lambda its: its.Padding2D(1),
     "ResizeConv2D": lambda its: its.ResizeConv2D(8),
     "SubPixelConv": lambda its: its.SubPixelConv(8),
-    "a generator of all": None,
 }
+GENERATOR = "a generator of all"
+ROWS = (*LAYERS, GENERATOR)
 # Column -> (the example's format, whether sizes are unknown, what the backend needs for it).
 COLUMNS = {
     "tensorflow": {
@@ -82,10 +83,10 @@ REASONS = ("XlaCallModule",)
 
 def _model(row, its, size):
     keras.utils.set_random_seed(0)
-    if ROWS[row] is None:
+    if row == GENERATOR:
         model = export.generator(its, size)
     else:
-        model = keras.Sequential([keras.Input((*size, 8)), ROWS[row](its)])
+        model = keras.Sequential([keras.Input((*size, 8)), LAYERS[row](its)])
     rng = np.random.default_rng(1)
     for weight in model.trainable_weights:
         weight.assign(weight + 0.1 * rng.normal(size=weight.shape))
@@ -177,11 +178,10 @@ def _is_installed(package):
 
 if __name__ == "__main__":
     old = written()
-    cells: dict = {row: {} for row in ROWS}
+    cells: dict = {name: {} for name in ROWS}
     for column, (_, _, package) in COLUMNS.items():
-        installed = _is_installed(package)
         for row in ROWS:
             kept = old.get(row, {}).get(column, "not run")
-            cells[row][column] = cell(row, column) if installed else kept
+            cells[row][column] = cell(row, column) if _is_installed(package) else kept
             print(f"{row}, {column}: {cells[row][column]}", flush=True)
     write(cells)

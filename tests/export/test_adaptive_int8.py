@@ -59,7 +59,7 @@ def _answer(layer, images, part):
     logits = logits.reshape(split if layer.normalization == "group" else logits.shape)
     # LiteRT gives every softmax this step.
     filters = seen(keras.ops.softmax(logits).numpy(), "softmax", 1 / 256).reshape(split)
-    total = 0
+    total = np.zeros(1)
     for tap in range(taps**2):
         i, j = divmod(tap, taps)
         pixels = x[:, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2]

@@ -62,7 +62,7 @@ def scalar(n, dtype):
 
         if isinstance(n, torch.SymInt):
             # Keras makes a constant of it, and the graph one of that size (Keras 3.15).
-            return torch.scalar_tensor(n, dtype=getattr(torch, dtype))
+            return torch.scalar_tensor(n, dtype=getattr(torch, dtype))  # type: ignore[arg-type]
     return ops.cast(n, dtype)
 
 
