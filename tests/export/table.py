@@ -24,10 +24,10 @@ LIMIT = 1e-5  # of the largest value
 
 # The same network of Keras's own layers, to compare the error of 8 bits with.
 STOCK = SimpleNamespace(
-    AdaptiveAntiAlias=lambda **_: layers.AveragePooling2D(),
-    BlurPool2D=lambda: layers.AveragePooling2D(),
+    AdaptiveAntiAlias=lambda **_: layers.AveragePooling2D(2),
+    BlurPool2D=lambda: layers.AveragePooling2D(2),
     EvenConv2DTranspose=layers.Conv2DTranspose,
-    MaxBlurPool2D=lambda: layers.MaxPooling2D(),
+    MaxBlurPool2D=lambda: layers.MaxPooling2D(2),
     NIB=lambda filters, **_: layers.Conv2D(filters, 3, padding="same", activation="relu"),
     Padding2D=layers.ZeroPadding2D,
     ResizeConv2D=lambda filters, **settings: keras.Sequential(
@@ -179,9 +179,9 @@ def _is_installed(package):
 if __name__ == "__main__":
     old = written()
     cells: dict = {name: {} for name in ROWS}
-    for column, (_, _, package) in COLUMNS.items():
+    for column in COLUMNS:
         for row in ROWS:
             kept = old.get(row, {}).get(column, "not run")
-            cells[row][column] = cell(row, column) if _is_installed(package) else kept
+            cells[row][column] = cell(row, column) if _is_installed(COLUMNS[column][2]) else kept
             print(f"{row}, {column}: {cells[row][column]}", flush=True)
     write(cells)
