@@ -165,7 +165,7 @@ def write(cells):
     lines = [["", *COLUMNS], ["---"] * (len(COLUMNS) + 1)]
     lines += [[row, *cells[row].values()] for row in ROWS]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    PAGE.write_text(_marked(BACKEND).sub(lambda _: text, PAGE.read_text()))
+    PAGE.write_text(_marked(BACKEND).sub(lambda _: text, PAGE.read_text(), count=1))
 
 
 def _is_installed(package):
