@@ -195,7 +195,7 @@ def _counted(count: Any, n: Any, out: Any) -> tuple[Any, Any, Any]:
     if count is np:
         return n, out, np.arange(out)
     dtype = backend.widest_int()
-    return ops.cast(n, dtype), ops.cast(out, dtype), ops.arange(out, dtype=dtype)
+    return backend.scalar(n, dtype), backend.scalar(out, dtype), ops.arange(out, dtype=dtype)
 
 
 _RESIZERS = {

@@ -16,7 +16,15 @@ from keras_cnnfix.ops.backend.devices import (
 from keras_cnnfix.ops.backend.fusion import fused
 from keras_cnnfix.ops.backend.gradients import answer, as_taken_by, gradient, is_torch_module
 from keras_cnnfix.ops.backend.padding import reflect2d
-from keras_cnnfix.ops.backend.slices import every, first, last, take, widest_int, without_ends
+from keras_cnnfix.ops.backend.slices import (
+    every,
+    first,
+    last,
+    scalar,
+    take,
+    widest_int,
+    without_ends,
+)
 
 __all__ = [
     "answer",
@@ -37,6 +45,7 @@ __all__ = [
     "multiplications_for_ends",
     "reflect2d",
     "replica",
+    "scalar",
     "take",
     "widest_int",
     "without_ends",

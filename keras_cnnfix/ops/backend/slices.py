@@ -59,6 +59,17 @@ def take(x: Tensor, indices: Tensor, axis: int) -> Tensor:
     return ops.take(x, indices, axis=axis)
 
 
+def scalar(n: Any, dtype: str) -> Tensor:
+    """The size `n`, an int or what stands for one in a graph, as a tensor."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if isinstance(n, torch.SymInt):
+            # Keras makes a constant of it, and the graph one of that size (Keras 3.15).
+            return torch.scalar_tensor(n, dtype=getattr(torch, dtype))  # type: ignore[arg-type]
+    return ops.cast(n, dtype)
+
+
 def widest_int() -> str:
     """The widest dtype of whole numbers that a graph can count pixels in."""
     # JAX has 32 bits unless told otherwise, and knows all sizes unless it exports.
