@@ -78,7 +78,7 @@ COLUMNS = {
         "LiteRT": ("litert", False, "litert_torch"),
     },
 }[BACKEND]
-REASONS = ("XlaCallModule",)
+REASONS = ("XlaCallModule", "MaxPool")
 
 
 def _model(row, its, size):
