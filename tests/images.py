@@ -1,9 +1,13 @@
 """Small helpers of the tests: arrays in and out of the layers, in either data format."""
 
+from contextlib import contextmanager
 from itertools import combinations, product
+from unittest import mock
 
 import keras
 import numpy as np
+
+from keras_cnnfix.ops import backend
 
 # Its transposed convolutions are a pixel off on PyTorch; it refuses `output_padding=0`, and no
 # config of it holds any.
@@ -104,3 +108,18 @@ def gradients(function, *arrays):
         tensors = [tensor.detach().requires_grad_() for tensor in tensors]
         found = torch.autograd.grad(loss(*tensors), tensors)
     return [keras.ops.convert_to_numpy(gradient) for gradient in found]
+
+
+@contextmanager
+def price_of_products(channels):
+    """`ResizeConv2D` takes its forms as where products are worth their price above as many
+    channels; None leaves that to the machine.
+    """
+    if channels is None:
+        yield
+        return
+    with (
+        mock.patch.object(backend, "channels_for_products", return_value=(channels,) * 3),
+        mock.patch.object(backend, "multiplications_for_ends", return_value=0),
+    ):
+        yield

@@ -5,7 +5,6 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import keras
 import numpy as np
@@ -14,8 +13,7 @@ import pytest
 import keras_cnnfix as kc
 import oracle
 from fuzz.configurations import default, output_images, pair, refused, resized
-from images import assert_close, at_once, from_format, gradients
-from keras_cnnfix.ops import backend
+from images import assert_close, at_once, from_format, gradients, price_of_products
 
 
 def holds(configuration):
@@ -180,10 +178,7 @@ def _every_form_is_plain(configuration, model, images, y, found):
     if configuration.settings.get("implementation", "auto") == "plain":
         return
     for price in (0, 2**31):
-        with (
-            mock.patch.object(backend, "channels_for_products", return_value=(price,) * 3),
-            mock.patch.object(backend, "multiplications_for_ends", return_value=0),
-        ):
+        with price_of_products(price):
             assert_close(_run(model.layers[-1], images), _run(twin, images), tolerance)
             for one, other in zip(
                 _finite_gradients(configuration, model, images), expected, strict=True

@@ -1,8 +1,6 @@
 """Numbers at the ends of the range, and what is not a number."""
 
-from contextlib import contextmanager
 from typing import Any
-from unittest import mock
 
 import keras
 import numpy as np
@@ -10,8 +8,15 @@ import pytest
 from cases import CASES
 
 import keras_cnnfix as kc
-from images import apply, assert_close, at_once, from_format, gradients, to_format
-from keras_cnnfix.ops import backend
+from images import (
+    apply,
+    assert_close,
+    at_once,
+    from_format,
+    gradients,
+    price_of_products,
+    to_format,
+)
 
 SIZE = (11, 13)
 # (policy, brightness, tolerance): zero, and nearly the largest number of each dtype.
@@ -24,21 +29,6 @@ CONSTANTS = [
     ("mixed_float16", 6e4, 2e-2),
     ("bfloat16", 1e30, 5e-2),
 ]
-
-
-@contextmanager
-def price_of_products(pixels):
-    """The forms of `ResizeConv2D` are chosen as where products are worth their price above as many
-    channels; None leaves that to the machine.
-    """
-    if pixels is None:
-        yield
-        return
-    with (
-        mock.patch.object(backend, "channels_for_products", return_value=(pixels,) * 3),
-        mock.patch.object(backend, "multiplications_for_ends", return_value=0),
-    ):
-        yield
 
 
 def _prices(cls):
